@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef COVE_H
+#define COVE_H
+
+/*
+ * libcove: run commands in microVM sandboxes.
+ *
+ *	#include <cove/cove.h>
+ *
+ *	struct cove_error err;
+ *	struct cove_sandbox_options options = COVE_SANDBOX_OPTIONS_INIT;
+ *	options.image = "python";
+ *	cove_sandbox *sandbox;
+ *	if (cove_sandbox_create("api", &options, &sandbox, &err) < 0)
+ *		errx(1, "%s", err.message);
+ *
+ *	cove_output *out;
+ *	if (cove_exec(sandbox, (const char *const[]){ "python", "-V", NULL }, NULL, &out, &err) < 0)
+ *		errx(1, "%s", err.message);
+ *	fwrite(out->stdout_data, 1, out->stdout_bytes, stdout);
+ *	cove_output_free(out);
+ *
+ *	cove_sandbox_stop(sandbox, NULL, NULL);
+ *	cove_sandbox_free(sandbox);
+ *
+ * Conventions
+ *
+ *	- Calls return 0 on success and a negative COVE_E_* code on failure (cove/error.h). On
+ *	  failure nothing is returned through `ret` and `*err`, which may be NULL, says why.
+ *	- An options structure starts with its own size, is made by its _INIT macro and may be
+ *	  NULL: all defaults. A field that is zero means its default. Fields are only ever added
+ *	  at the end, so programs and libraries of different versions work together; a library
+ *	  that is older than the program refuses fields it does not know, if they are set.
+ *	- Strings and arrays that are passed in are copied before the call returns. Arrays of
+ *	  strings end with NULL.
+ *	- What comes out through `T **ret` belongs to the caller. cove_x_free(NULL) is fine, and
+ *	  every free returns NULL: `sandbox = cove_sandbox_free(sandbox);`.
+ *	- Durations are in milliseconds and end in _ms; sizes are in bytes and end in _bytes.
+ *	- argv, env, cwd and output are byte strings in no particular encoding.
+ *	- Any thread may call anything on one sandbox at the same time, except free. The library
+ *	  has no threads of its own, keeps no global state, never prints, never exits and leaves
+ *	  signals alone.
+ *	- Descriptors that the library opens are close-on-exec. After fork() without exec() only
+ *	  the parent may go on using its handles.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cove/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define COVE_VERSION "0.1.0"
+
+/* The library's own version, which may differ from the header's. */
+const char *cove_version(void);
+
+/* Sandboxes ------------------------------------------------------------------------------------ */
+
+typedef struct cove_sandbox cove_sandbox;
+
+enum cove_sandbox_state {
+	COVE_SANDBOX_STARTING = 0,
+	COVE_SANDBOX_RUNNING = 1,
+	COVE_SANDBOX_STOPPING = 2,
+	COVE_SANDBOX_ENDED = 3,
+};
+
+/* Why a sandbox ended. */
+enum cove_end_cause {
+	COVE_END_NONE = 0,	      /* it has not */
+	COVE_END_STOPPED = 1,	      /* cove_sandbox_stop() */
+	COVE_END_KILLED = 2,	      /* cove_sandbox_kill() */
+	COVE_END_CREATOR_GONE = 3,    /* attached, and its creator ended or freed it */
+	COVE_END_GUEST_OFF = 4,	      /* the guest powered itself off */
+	COVE_END_GUEST_PANIC = 5,     /* the guest's kernel gave up */
+	COVE_END_VMM_DIED = 6,	      /* the virtual machine monitor ended unasked */
+	COVE_END_BOOT_FAILED = 7,     /* it never came up */
+	COVE_END_GUEST_HOSTILE = 8,   /* the guest broke the protocol and was ended for it */
+	COVE_END_SUPERVISOR_DIED = 9, /* found dead by a later call */
+};
+
+struct cove_sandbox_options {
+	size_t struct_size;
+
+	/* The name of an image in the store (`cove image ls`). Required. */
+	const char *image;
+
+	/* Virtual CPUs, 1 to 64. Default 1. */
+	unsigned cpus;
+
+	/* Memory of the machine, 128 MiB to 1 TiB, rounded up to MiB. Default 512 MiB. */
+	uint64_t memory_bytes;
+
+	/*
+	 * Defaults of the commands in it. cwd: an absolute guest path (default: the image's, else
+	 * "/"). user: "name", "uid", "name:group" or "uid:gid" (default: the image's, else root).
+	 * env: "KEY=value" over the image's; "KEY" alone takes one away. shell: absolute path of
+	 * what cove_shell() runs (default: the image's, else /bin/sh).
+	 */
+	const char *cwd;
+	const char *user;
+	const char *const *env;
+	const char *shell;
+
+	/* A hostname of at most 63 bytes. Default: the sandbox's name. */
+	const char *hostname;
+
+	/* Mount the root filesystem read-only; /tmp, /run and /dev/shm are still writable. */
+	bool read_only;
+
+	/*
+	 * Detached sandboxes live until stopped, whatever becomes of their creator. The others
+	 * (the default) end when the process that created them ends, in whatever way, or frees
+	 * the handle.
+	 */
+	bool detached;
+
+	/*
+	 * Keep the sandbox's folder (its disk, its end state) when it ends, until
+	 * cove_sandbox_remove(). By default nothing stays.
+	 */
+	bool persistent;
+
+	/* How long the machine may take to come up. Default 60000. */
+	unsigned boot_timeout_ms;
+
+	/*
+	 * Called, if not NULL, with a line of text when something takes long, from inside
+	 * cove_sandbox_create(). The text lives until the function returns.
+	 */
+	void (*progress)(const char *text, void *progress_data);
+	void *progress_data;
+};
+
+#define COVE_SANDBOX_OPTIONS_DEFAULTS .struct_size = sizeof(struct cove_sandbox_options)
+#define COVE_SANDBOX_OPTIONS_INIT                                                                  \
+	{                                                                                          \
+		COVE_SANDBOX_OPTIONS_DEFAULTS                                                      \
+	}
+
+/*
+ * Starts a new sandbox and waits until it takes commands.
+ *
+ * name: [a-z0-9][a-z0-9_.-]{0,62}, or NULL for one that is made up (cove_sandbox_name()).
+ *
+ * INVALID: an option, said which. EXISTS: the name is taken, running or not. NOT_FOUND: no such
+ * image. MISSING: no QEMU, kernel or supervisor (`cove doctor` says how to get them). BOOT: the
+ * machine did not come up; the message holds the last words of its console. On failure nothing of
+ * the sandbox is left.
+ */
+int cove_sandbox_create(const char *name, const struct cove_sandbox_options *options,
+			cove_sandbox **ret, struct cove_error *err);
+
+/*
+ * A handle on a running sandbox, from any process of the same user. Freeing it does not end the
+ * sandbox. NOT_FOUND: no such name. STATE: it is there but has ended.
+ */
+int cove_sandbox_connect(const char *name, cove_sandbox **ret, struct cove_error *err);
+
+/* Lives as long as the handle. */
+const char *cove_sandbox_name(const cove_sandbox *sandbox);
+
+struct cove_stop_options {
+	size_t struct_size;
+	/* From SIGTERM to SIGKILL for the commands still running. Default 10000. */
+	unsigned grace_ms;
+};
+
+#define COVE_STOP_OPTIONS_INIT                                                                     \
+	{                                                                                          \
+		sizeof(struct cove_stop_options)                                                   \
+	}
+
+/*
+ * Ends the sandbox in order and waits for it: SIGTERM to every command, SIGKILL after the grace
+ * time, filesystems flushed, power off. Commands that are being waited for end with cause STOPPED.
+ * Stopping one that has ended already is success.
+ */
+int cove_sandbox_stop(cove_sandbox *sandbox, const struct cove_stop_options *options,
+		      struct cove_error *err);
+
+/* Ends the sandbox now, as if its power were cut, and waits until it is gone. */
+int cove_sandbox_kill(cove_sandbox *sandbox, struct cove_error *err);
+
+struct cove_sandbox_info {
+	const char *name;
+	enum cove_sandbox_state state;
+	const char *image;
+	unsigned cpus;
+	uint64_t memory_bytes;
+	bool detached;
+	bool persistent;
+	bool read_only;
+	bool stalled; /* the guest has not answered for several heartbeats */
+	const char *hostname;
+	uint64_t created_ns; /* CLOCK_REALTIME */
+	uint64_t ended_ns;   /* 0 while it runs */
+	enum cove_end_cause end_cause;
+	const char *end_text;	 /* one line for people, "" where there is nothing to say */
+	const char *accelerator; /* "kvm" or "tcg" */
+	const char *kernel;	 /* the guest's release */
+	int supervisor_pid;	 /* 0 when ended */
+	int vmm_pid;
+	uint64_t boot_us; /* from the request to taking commands */
+};
+
+/* All of it is one allocation, freed by cove_sandbox_info_free(). */
+int cove_sandbox_inspect(const char *name, struct cove_sandbox_info **ret, struct cove_error *err);
+struct cove_sandbox_info *cove_sandbox_info_free(struct cove_sandbox_info *info);
+
+/*
+ * Waits until the sandbox has ended and says how. timeout_ms < 0: forever; 0: just look. TIMEOUT
+ * when it still runs after that.
+ */
+int cove_sandbox_wait(cove_sandbox *sandbox, int timeout_ms, struct cove_sandbox_info **ret,
+		      struct cove_error *err);
+
+/* All sandboxes of this user, running or kept, by name; an array of *ret_count pointers. */
+int cove_sandbox_list(struct cove_sandbox_info ***ret, size_t *ret_count, struct cove_error *err);
+struct cove_sandbox_info **cove_sandbox_list_free(struct cove_sandbox_info **list, size_t count);
+
+/*
+ * Removes an ended sandbox with its disk. STATE when it runs, unless `force`, which kills it first.
+ * NOT_FOUND: no such name.
+ */
+int cove_sandbox_remove(const char *name, bool force, struct cove_error *err);
+
+/* Lets go of the handle; ends the sandbox if it was created, attached, through this handle. */
+cove_sandbox *cove_sandbox_free(cove_sandbox *sandbox);
+
+/* Commands ------------------------------------------------------------------------------------- */
+
+/* Linux' resource limits; the numbers are those of the kernel. */
+enum cove_rlimit_resource {
+	COVE_RLIMIT_CPU = 0,	     /* seconds of CPU time */
+	COVE_RLIMIT_FSIZE = 1,	     /* bytes of a file written */
+	COVE_RLIMIT_DATA = 2,	     /* bytes of data segment */
+	COVE_RLIMIT_STACK = 3,	     /* bytes of stack */
+	COVE_RLIMIT_CORE = 4,	     /* bytes of a core file */
+	COVE_RLIMIT_RSS = 5,	     /* bytes of resident memory (no effect in Linux) */
+	COVE_RLIMIT_NPROC = 6,	     /* processes of the user */
+	COVE_RLIMIT_NOFILE = 7,	     /* one more than the highest descriptor */
+	COVE_RLIMIT_MEMLOCK = 8,     /* bytes locked into memory */
+	COVE_RLIMIT_AS = 9,	     /* bytes of address space */
+	COVE_RLIMIT_LOCKS = 10,	     /* file locks (no effect in Linux) */
+	COVE_RLIMIT_SIGPENDING = 11, /* queued signals of the user */
+	COVE_RLIMIT_MSGQUEUE = 12,   /* bytes in POSIX message queues of the user */
+	COVE_RLIMIT_NICE = 13,	     /* 20 minus the lowest nice value */
+	COVE_RLIMIT_RTPRIO = 14,     /* highest real-time priority */
+	COVE_RLIMIT_RTTIME = 15,     /* microseconds of real-time CPU without blocking */
+};
+
+#define COVE_RLIMIT_UNLIMITED UINT64_MAX
+
+struct cove_rlimit {
+	enum cove_rlimit_resource resource;
+	uint64_t soft; /* ≤ hard, or the call fails with INVALID before anything starts */
+	uint64_t hard;
+};
+
+enum cove_stdin_mode {
+	COVE_STDIN_NULL = 0,  /* /dev/null */
+	COVE_STDIN_BYTES = 1, /* stdin_data, then end of file */
+};
+
+/* What to do when a command writes more than output_limit_bytes. */
+enum cove_output_policy {
+	COVE_OUTPUT_HEAD = 0, /* keep the first bytes, drop the rest */
+	COVE_OUTPUT_TAIL = 1, /* keep the last bytes, drop the rest */
+	COVE_OUTPUT_KILL = 2, /* kill the command: cause OUTPUT_LIMIT */
+};
+
+struct cove_exec_options {
+	size_t struct_size;
+
+	/* Overrides of the sandbox's defaults for this command; see cove_sandbox_options. */
+	const char *cwd;
+	const char *user;
+	const char *const *env; /* merged over the sandbox's */
+
+	enum cove_stdin_mode stdin_mode;
+	const void *stdin_data; /* with COVE_STDIN_BYTES; borrowed until the call returns */
+	size_t stdin_bytes;
+
+	/*
+	 * Counted from the command's start, enforced inside the guest. When it is over, every
+	 * process that the command has started is killed (daemons included) and the call returns
+	 * COVE_E_TIMEOUT together with the output so far (*ret is set!). 0: no limit.
+	 *
+	 * timeout_signal, if not 0, is sent to the command first, and the kill follows
+	 * timeout_grace_ms later (default 10000).
+	 */
+	uint64_t timeout_ms;
+	int timeout_signal;
+	uint64_t timeout_grace_ms;
+
+	const struct cove_rlimit *rlimits;
+	size_t n_rlimits;
+
+	/*
+	 * The most to keep of stdout and of stderr each, and what to do beyond (KILL: both
+	 * together). 0: COVE_OUTPUT_LIMIT_DEFAULT with policy KILL, so that no command can exhaust
+	 * the caller's memory unasked. UINT64_MAX: no limit.
+	 */
+	uint64_t output_limit_bytes;
+	enum cove_output_policy output_policy;
+
+	/*
+	 * A command has ended when its first process has. Output that is in its pipes by then is
+	 * returned. Where something it left running holds the pipes open, the call waits no longer
+	 * than linger_ms (default 50) for more; with wait_eof, it waits until all of them are
+	 * closed.
+	 */
+	unsigned linger_ms;
+	bool wait_eof;
+
+	/* Kill what the command left running when its first process ends. */
+	bool kill_tree_on_exit;
+
+	/*
+	 * The id of the session: [A-Za-z0-9][A-Za-z0-9_.-]{0,63}, unique in the sandbox's life.
+	 * The same id again does not run the command twice: it gives the result of the first.
+	 * NULL: one is made.
+	 */
+	const char *id;
+};
+
+/* 64 MiB: far above what is read by anybody, far below what hurts. */
+#define COVE_OUTPUT_LIMIT_DEFAULT (64u * 1024 * 1024)
+
+#define COVE_EXEC_OPTIONS_DEFAULTS .struct_size = sizeof(struct cove_exec_options)
+#define COVE_EXEC_OPTIONS_INIT                                                                     \
+	{                                                                                          \
+		COVE_EXEC_OPTIONS_DEFAULTS                                                         \
+	}
+
+/* How a command ended. */
+enum cove_cause {
+	COVE_CAUSE_EXITED = 0,	     /* by itself, with `code` */
+	COVE_CAUSE_SIGNALED = 1,     /* by a signal that Cove did not send */
+	COVE_CAUSE_TIMED_OUT = 2,    /* its timeout */
+	COVE_CAUSE_OOM_KILLED = 3,   /* the guest ran out of memory and chose it */
+	COVE_CAUSE_KILLED = 4,	     /* asked for through Cove */
+	COVE_CAUSE_OUTPUT_LIMIT = 5, /* wrote too much under COVE_OUTPUT_KILL */
+	COVE_CAUSE_STOPPED = 6,	     /* the sandbox was stopped */
+};
+
+struct cove_exit {
+	enum cove_cause cause;
+	int code;   /* the exit code, or 128 + signal */
+	int signal; /* 0 when it exited */
+	bool core_dumped;
+	uint64_t started_ns; /* CLOCK_REALTIME, as the guest has it */
+	uint64_t ended_ns;
+	uint64_t elapsed_ns; /* by a clock that does not jump */
+	uint64_t user_us;    /* CPU time of the command and the children it waited for */
+	uint64_t system_us;
+	uint64_t max_rss_bytes; /* of the largest of them */
+};
+
+/* code == 0 and cause EXITED. */
+bool cove_exit_success(const struct cove_exit *exit);
+const char *cove_cause_name(enum cove_cause cause);		    /* "timed_out" */
+const char *cove_end_cause_name(enum cove_end_cause cause);	    /* "vmm_died" */
+const char *cove_sandbox_state_name(enum cove_sandbox_state state); /* "running" */
+
+/* What a buffered command gave. Read it; it is the library's structure. */
+typedef struct cove_output {
+	struct cove_exit exit;
+	const char *id; /* of its session */
+	int pid;	/* in the guest */
+
+	/* The bytes kept, followed by a NUL that is not counted. Never NULL. */
+	const char *stdout_data;
+	size_t stdout_bytes;
+	const char *stderr_data;
+	size_t stderr_bytes;
+
+	/* All bytes that the command wrote; larger than stdout_bytes where a limit was applied. */
+	uint64_t stdout_total;
+	uint64_t stderr_total;
+	bool limited; /* the output limit was applied to either */
+
+	/* errno in the guest if the command stopped reading its stdin before the end; 0 otherwise.
+	 */
+	int stdin_errno;
+} cove_output;
+
+/*
+ * Runs a command and waits for its end. argv[0] is executed literally, without a shell; a name
+ * without a slash is looked up in the PATH that the command will have.
+ *
+ * A command that ends, however it ends, is success of the call: see out->exit. The errors:
+ *
+ *	INVALID  an option, refused before anything was started
+ *	START    could not be started: err->stage and err->os_errno say at what and why
+ *	TIMEOUT  timeout_ms was reached; *ret is set, with the output so far and exit.cause
+ *TIMED_OUT LOST     the sandbox or the link died; how the command ended is unknown PROTOCOL bytes
+ *are missing or too many: never passed over in silence LIMIT    the sandbox has too many sessions
+ */
+int cove_exec(cove_sandbox *sandbox, const char *const *argv,
+	      const struct cove_exec_options *options, cove_output **ret, struct cove_error *err);
+
+/* The same for a script: runs the sandbox's shell with "-c" and it. */
+int cove_shell(cove_sandbox *sandbox, const char *script, const struct cove_exec_options *options,
+	       cove_output **ret, struct cove_error *err);
+
+/*
+ * stdout (or stderr) as text: ENCODING, with the offset of the first bad byte in the message, if it
+ * is not valid UTF-8 or holds a NUL. Borrowed from out.
+ */
+int cove_output_text(const cove_output *out, const char **ret, struct cove_error *err);
+int cove_output_stderr_text(const cove_output *out, const char **ret, struct cove_error *err);
+
+cove_output *cove_output_free(cove_output *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

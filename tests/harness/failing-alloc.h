@@ -5,7 +5,8 @@
 /*
  * The N-th allocation fails. Counts malloc, calloc, realloc, reallocarray, strdup, strndup,
  * asprintf, vasprintf and realpath(…, NULL) in everything that is linked statically into the test
- * (through ld's --wrap: use failing_alloc_dep in meson.build), of the calling thread. The usual loop:
+ * (through ld's --wrap: use failing_alloc_dep in meson.build), of the calling thread. The usual
+ *loop:
  *
  *	for (unsigned long n = 1;; n++) {
  *		failing_alloc_arm(n);

@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "base/cleanup.h"
+#include "base/macro.h"
 #include "cove/error.h"
 
 /* The accelerator ------------------------------------------------------------------------------ */

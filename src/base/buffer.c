@@ -57,8 +57,10 @@ int buffer_append(struct buffer *b, const void *data, size_t n)
 	int r = buffer_reserve(b, n, &end);
 	if (r < 0)
 		return r;
-	if (n)
+	if (n) {
+		assert(end); /* room for a byte is somewhere */
 		memcpy(end, data, n);
+	}
 	b->size += n;
 	return 0;
 }

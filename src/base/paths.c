@@ -25,14 +25,24 @@ static const char *environment(const char *name)
 	return value && *value ? value : NULL;
 }
 
+static int format_path_args(char **ret, const char *format, va_list args) _printf_(2, 0);
+static int format_path_args(char **ret, const char *format, va_list args)
+{
+	char *path;
+	if (vasprintf(&path, format, args) < 0) /* which leaves path undefined */
+		return -ENOMEM;
+	*ret = path;
+	return 0;
+}
+
 static int format_path(char **ret, const char *format, ...) _printf_(2, 3);
 static int format_path(char **ret, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	int n = vasprintf(ret, format, args);
+	int r = format_path_args(ret, format, args);
 	va_end(args);
-	return n < 0 ? -ENOMEM : 0;
+	return r;
 }
 
 /* The folder that holds the file this code was loaded from. */
@@ -45,7 +55,7 @@ static int own_folder(char **ret)
 	if (!file)
 		file = realpath("/proc/self/exe", NULL);
 	if (!file)
-		return -errno;
+		return errno > 0 ? -errno : -ENOENT;
 	char *slash = strrchr(file, '/');
 	if (!slash)
 		return -ENOENT;
@@ -152,9 +162,9 @@ int paths_make(enum paths_base base, char **ret, const char *format, ...)
 
 	va_list args;
 	va_start(args, format);
-	int n = vasprintf(&rest, format, args);
+	r = format_path_args(&rest, format, args);
 	va_end(args);
-	if (n < 0)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
 	return format_path(ret, "%s%s%s", folder, *rest ? "/" : "", rest);
 }

@@ -142,16 +142,14 @@ void tap_check_contains(const char *file, int line, const char *what, const char
 			 text ? text : "NULL");
 }
 
-void tap_check_mem(const char *file, int line, const char *what, const void *a, size_t a_size,
-		   const void *b, size_t b_size)
+void tap_check_mem(const char *file, int line, const char *what, const void *a, const void *b,
+		   size_t n)
 {
-	if (a_size != b_size)
-		tap_fail(file, line, "%s has %zu bytes, not %zu", what, a_size, b_size);
 	const uint8_t *p = a, *q = b;
-	for (size_t i = 0; i < a_size; i++)
+	for (size_t i = 0; i < n; i++)
 		if (p[i] != q[i])
 			tap_fail(file, line, "%s differs at byte %zu of %zu: 0x%02x, not 0x%02x",
-				 what, i, a_size, p[i], q[i]);
+				 what, i, n, p[i], q[i]);
 }
 
 long long tap_check_ok(const char *file, int line, const char *what, long long r)

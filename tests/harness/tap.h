@@ -85,7 +85,10 @@ void tap_fail(const char *file, int line, const char *format, ...) _printf_(3, 4
 #define CHECK_CONTAINS(text, part) tap_check_contains(__FILE__, __LINE__, #text, (text), (part))
 /* Equal bytes and equal counts. */
 #define CHECK_MEM(a, a_size, b, b_size)                                                            \
-	tap_check_mem(__FILE__, __LINE__, #a, (a), (a_size), (b), (b_size))
+	do {                                                                                       \
+		CHECK_INT(a_size, ==, b_size);                                                     \
+		tap_check_mem(__FILE__, __LINE__, #a, (a), (b), (a_size));                         \
+	} while (0)
 /* A call that gives a negative errno on failure. */
 #define CHECK_OK(call) tap_check_ok(__FILE__, __LINE__, #call, (long long)(call))
 /* A call that gives -1 and errno on failure. */
@@ -113,8 +116,8 @@ bool tap_process_ends(pid_t pid, int timeout_ms);
 void tap_check_str(const char *file, int line, const char *what, const char *a, const char *b);
 void tap_check_contains(const char *file, int line, const char *what, const char *text,
 			const char *part);
-void tap_check_mem(const char *file, int line, const char *what, const void *a, size_t a_size,
-		   const void *b, size_t b_size);
+void tap_check_mem(const char *file, int line, const char *what, const void *a, const void *b,
+		   size_t n);
 long long tap_check_ok(const char *file, int line, const char *what, long long r);
 long long tap_check_sys(const char *file, int line, const char *what, long long r);
 long long tap_check_cove(const char *file, int line, const char *what, long long r,

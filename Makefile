@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The habits, on top of meson. `make demo` is the first thing to type; `make help` lists the rest.
+
+BUILD      ?= build
+PREFIX     ?=
+DESTDIR    ?=
+FUZZ_TIME  ?= 60
+
+SETUP = scripts/setup.sh
+MESON_FLAGS = $(if $(PREFIX),-Dprefix=$(PREFIX))
+SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false -Dguest=false
+
+.PHONY: all help setup demo check check-asan lint format fuzz bench install clean
+
+all: $(BUILD)/build.ninja
+	ninja -C $(BUILD)
+
+help:
+	@echo 'demo        install what is missing, build, and run a command in a sandbox'
+	@echo 'all         build'
+	@echo 'check       install what is missing, build, and run all tests'
+	@echo 'check-asan  the tests that need no virtual machine, with ASan and UBSan'
+	@echo 'lint        clang-format, clang-tidy, cppcheck, shellcheck'
+	@echo 'format      clang-format, in place'
+	@echo 'fuzz        each fuzz target for FUZZ_TIME seconds (60)'
+	@echo 'bench       the measurements'
+	@echo 'install     into PREFIX (/usr/local), below DESTDIR'
+	@echo 'setup       install what is missing for building and running (apt)'
+	@echo 'clean       remove the build folders'
+
+$(BUILD)/build.ninja:
+	meson setup $(BUILD) $(MESON_FLAGS)
+
+setup:
+	$(SETUP) build
+
+demo: setup
+	$(MAKE) all
+	$(BUILD)/cove run busybox sh -c \
+		'echo "Hello from $$(uname -sr) in a sandbox called $$(hostname)"'
+
+check:
+	$(SETUP) build test
+	$(MAKE) all
+	scripts/check.sh $(BUILD)
+
+check-asan:
+	$(SETUP) build test
+	[ -f $(BUILD)-asan/build.ninja ] || meson setup $(BUILD)-asan $(SANITIZE)
+	ninja -C $(BUILD)-asan
+	scripts/check.sh $(BUILD)-asan unit wire process
+
+lint:
+	$(SETUP) build lint
+	[ -f $(BUILD)-lint/build.ninja ] || CC=clang meson setup $(BUILD)-lint -Dguest=false
+	ninja -C $(BUILD)-lint src/wire/cove.pb-c.h
+	scripts/lint.sh $(BUILD)-lint
+
+format:
+	$(SETUP) lint
+	find src include tests examples bench bindings -name '*.[ch]' | xargs clang-format -i
+
+fuzz:
+	$(SETUP) build fuzz
+	[ -f $(BUILD)-fuzz/build.ninja ] || CC=clang meson setup $(BUILD)-fuzz $(SANITIZE) -Dfuzz=true
+	ninja -C $(BUILD)-fuzz
+	scripts/fuzz.sh $(BUILD)-fuzz $(FUZZ_TIME)
+
+bench: setup
+	$(MAKE) all
+	bench/run $(BUILD)
+
+install: all
+	$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX))
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-lint $(BUILD)-fuzz

@@ -79,7 +79,12 @@ struct wire_link_options {
 	 */
 	uint64_t nonce;	      /* initiator: not 0, and new for every sync; random is best */
 	unsigned max_streams; /* open at once; 0: WIRE_STREAMS_MAX */
-	const char *software; /* "cove 0.1.0": goes into HELLO; must outlive the link */
+	const char *software; /* "cove 0.1.0": goes into HELLO; 256 bytes at most */
+	/*
+	 * The most data in one DATA frame that is sent; 0: WIRE_DATA_MAX. For a transport that
+	 * takes less at a time (virtio-serial: 32 KiB), so that frames are not cut and copied.
+	 */
+	uint32_t data_max;
 	struct wire_source source;
 	void *userdata; /* handed to source where a stream has none of its own */
 };
@@ -107,7 +112,7 @@ enum wire_event_kind {
 	WIRE_EVENT_PONG,    /* offset: the value given to wire_link_ping() */
 	WIRE_EVENT_GOODBYE, /* data: packed Goodbye; the peer will close the connection */
 	/* Initiator: the responder lost its place and asks for wire_link_resync(). Nothing else
-	   works until then. */
+	   works until then. May come before SYNCED, too. */
 	WIRE_EVENT_RESYNC_WANTED,
 };
 
@@ -139,7 +144,11 @@ const char *wire_link_error(const struct wire_link *link);
  */
 bool wire_link_wants_input(const struct wire_link *link);
 
-/* Writing; see above. output: number of iovecs filled, 0 when there is nothing to write. */
+/*
+ * Writing; see above. output: number of iovecs filled, 0 when there is nothing to write; count must
+ * be WIRE_OUTPUT_IOVS_MIN at least, and 16 is plenty.
+ */
+#define WIRE_OUTPUT_IOVS_MIN 3
 int wire_link_output(struct wire_link *link, struct iovec *iov, int count);
 void wire_link_sent(struct wire_link *link, size_t n);
 bool wire_link_wants_output(const struct wire_link *link); /* something may be there to write */

@@ -164,8 +164,9 @@ int fd_mkdir_parents(const char *path, mode_t mode)
 			continue;
 		char end = *p;
 		*p = 0;
-		if (mkdir(copy, mode) < 0 && errno != EEXIST) {
-			/* A parent that is there may still refuse: only the last one matters. */
+		if (mkdir(copy, mode) < 0) {
+			/* What is there may refuse in many ways: what counts is that it is a
+			 * folder. */
 			int e = errno;
 			struct stat st;
 			if (stat(copy, &st) < 0 || !S_ISDIR(st.st_mode))

@@ -54,8 +54,10 @@ static int own_folder(char **ret)
 		file = realpath(info.dli_fname, NULL);
 	if (!file)
 		file = realpath("/proc/self/exe", NULL);
-	if (!file)
-		return errno > 0 ? -errno : -ENOENT;
+	if (!file) {
+		int e = errno;
+		return e > 0 ? -e : -ENOENT;
+	}
 	char *slash = strrchr(file, '/');
 	if (!slash)
 		return -ENOENT;

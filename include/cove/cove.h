@@ -366,8 +366,7 @@ typedef struct cove_output {
 	uint64_t stderr_total;
 	bool limited; /* the output limit was applied to either */
 
-	/* errno in the guest if the command stopped reading its stdin before the end; 0 otherwise.
-	 */
+	/* errno in the guest if the command stopped reading its stdin before the end, else 0. */
 	int stdin_errno;
 } cove_output;
 
@@ -379,9 +378,11 @@ typedef struct cove_output {
  *
  *	INVALID  an option, refused before anything was started
  *	START    could not be started: err->stage and err->os_errno say at what and why
- *	TIMEOUT  timeout_ms was reached; *ret is set, with the output so far and exit.cause
- *TIMED_OUT LOST     the sandbox or the link died; how the command ended is unknown PROTOCOL bytes
- *are missing or too many: never passed over in silence LIMIT    the sandbox has too many sessions
+ *	TIMEOUT  timeout_ms was reached; *ret is set, with the output so far and
+ *	         exit.cause TIMED_OUT
+ *	LOST     the sandbox or the link died; how the command ended is unknown
+ *	PROTOCOL bytes are missing or too many: never passed over in silence
+ *	LIMIT    the sandbox has too many sessions
  */
 int cove_exec(cove_sandbox *sandbox, const char *const *argv,
 	      const struct cove_exec_options *options, cove_output **ret, struct cove_error *err);

@@ -27,8 +27,8 @@
  * TAP_STRAGGLER_MS; such processes are killed. Its stdout goes to stderr: stdout carries TAP.
  *
  * Arguments of the test program: `-l` lists the tests; `-n` runs them in this very process, one
- * after the other, for a debugger (no limits, first failure ends it); anything else is a part of
- *the names to be run.
+ * after the other, for a debugger (no limits, the first failure ends it); anything else is a part
+ * of the names to be run.
  */
 
 #include <stdbool.h>

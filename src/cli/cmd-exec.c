@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/cli.h"
+
+static int run(struct cli_args *args)
+{
+	_cleanup_(cli_sandbox_freep) cove_sandbox *sandbox =
+		cli_sandbox_connect(args, args->operands[0]);
+	if (!sandbox)
+		return CLI_EXIT_FAILURE;
+	return cli_execute(args, sandbox, (const char *const *)args->operands + 1, NULL, false);
+}
+
+const struct cli_command cmd_exec = {
+	.name = "exec",
+	.section = CLI_SECTION_COMMANDS,
+	.synopsis = "[options] NAME COMMAND [ARG...]",
+	.summary = "run a command in a running sandbox",
+	.details =
+		"Options come before NAME; what follows it is executed as it is, without a shell.\n"
+		"Its stdin is empty. Its output is printed when it has ended.\n",
+	.groups = { &cli_group_environment, &cli_group_command },
+	.command_follows = true,
+	.needs = { "a sandbox's name", "a command" },
+	.max_operands = -1,
+	.operand = CLI_OPERAND_SANDBOX,
+	.run = run,
+};

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+
+struct infos {
+	struct cove_sandbox_info **items;
+	size_t n;
+};
+
+static void infos_done(struct infos *infos)
+{
+	cove_sandbox_list_free(infos->items, infos->n);
+}
+
+#define COLUMNS 6
+
+static const char *const titles[COLUMNS] = {
+	"NAME", "IMAGE", "STATE", "CPUS", "MEMORY", "CREATED"
+};
+
+struct row {
+	char cells[COLUMNS][64];
+};
+
+static void make_row(const struct cove_sandbox_info *info, struct row *ret)
+{
+	struct tm tm;
+	time_t created = (time_t)(info->created_ns / 1000000000);
+
+	snprintf(ret->cells[0], sizeof(ret->cells[0]), "%s", info->name);
+	snprintf(ret->cells[1], sizeof(ret->cells[1]), "%s", info->image);
+	cli_state_text(info, ret->cells[2], sizeof(ret->cells[2]));
+	snprintf(ret->cells[3], sizeof(ret->cells[3]), "%u", info->cpus);
+	cli_size_text(info->memory_bytes, ret->cells[4], sizeof(ret->cells[4]));
+	if (!localtime_r(&created, &tm) ||
+	    !strftime(ret->cells[5], sizeof(ret->cells[5]), "%Y-%m-%d %H:%M:%S", &tm))
+		strcpy(ret->cells[5], "?");
+}
+
+static void print_cells(const char *cells[COLUMNS], const int *widths)
+{
+	for (int i = 0; i < COLUMNS - 1; i++)
+		printf("%-*s", widths[i] + 2, cells[i]);
+	puts(cells[COLUMNS - 1]);
+}
+
+/* Two passes over the rows, as the columns are as wide as what is in them. */
+static void print_table(struct cove_sandbox_info *const *infos, size_t n)
+{
+	int widths[COLUMNS];
+	const char *cells[COLUMNS];
+	struct row row;
+
+	for (int i = 0; i < COLUMNS; i++) {
+		widths[i] = (int)strlen(titles[i]);
+		cells[i] = titles[i];
+	}
+	for (size_t k = 0; k < n; k++) {
+		make_row(infos[k], &row);
+		for (int i = 0; i < COLUMNS; i++)
+			widths[i] = MAX(widths[i], (int)strlen(row.cells[i]));
+	}
+	print_cells(cells, widths);
+	for (size_t k = 0; k < n; k++) {
+		make_row(infos[k], &row);
+		for (int i = 0; i < COLUMNS; i++)
+			cells[i] = row.cells[i];
+		print_cells(cells, widths);
+	}
+}
+
+static int run(struct cli_args *args)
+{
+	_cleanup_(infos_done) struct infos infos = { NULL, 0 };
+	struct cove_error err = COVE_ERROR_INIT;
+
+	if (cove_sandbox_list(&infos.items, &infos.n, &err) < 0)
+		return cli_fail_error(args->command, &err, NULL);
+
+	/* What is not shown goes behind what is, so that all of it is still freed. */
+	size_t n = 0;
+	for (size_t i = 0; i < infos.n; i++) {
+		if (!args->values.all && infos.items[i]->state == COVE_SANDBOX_ENDED)
+			continue;
+		struct cove_sandbox_info *info = infos.items[i];
+		memmove(infos.items + n + 1, infos.items + n, (i - n) * sizeof(infos.items[0]));
+		infos.items[n++] = info;
+	}
+
+	if (args->values.json)
+		return cli_print_infos(args->command, infos.items, n) < 0 ? CLI_EXIT_FAILURE : 0;
+	if (!args->values.quiet)
+		print_table(infos.items, n);
+	for (size_t i = 0; args->values.quiet && i < n; i++)
+		puts(infos.items[i]->name);
+	return 0;
+}
+
+static const struct cli_option options[] = {
+	{ "all", 'a', CLI_FLAG, NULL, CLI_AT(bool, all), .help = "also those that have ended" },
+	{ "quiet", 'q', CLI_FLAG, NULL, CLI_AT(bool, quiet), .help = "only the names" },
+	{ "json", 0, CLI_FLAG, NULL, CLI_AT(bool, json), .help = "a JSON array" },
+};
+static const struct cli_group group = { "ls", "Options", options, ARRAY_SIZE(options) };
+
+const struct cli_command cmd_ls = {
+	.name = "ls",
+	.alias = "ps",
+	.section = CLI_SECTION_SANDBOXES,
+	.synopsis = "[options]",
+	.summary = "list the sandboxes that run",
+	.groups = { &group },
+	.run = run,
+};

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Completion for fish: one `complete` line per command and option. */
+#include <string.h>
+
+#include "cli/cli.h"
+
+/* Inside '…'. */
+static void print_escaped(FILE *f, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '\'' || *text == '\\')
+			fputc('\\', f);
+		fputc(*text, f);
+	}
+}
+
+/* complete -c cove, where "cove NAME" was typed. */
+static void print_start(FILE *f, const struct cli_command *command, const char *parent)
+{
+	fputs("complete -c cove", f);
+	if (parent)
+		fprintf(f,
+			" -n '__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from %s'",
+			parent, command->name);
+	else
+		fprintf(f, " -n 'test (__cove_command) = %s%s%s'", command->name,
+			command->alias ? "; or test (__cove_command) = " : "",
+			command->alias ? command->alias : "");
+}
+
+static void print_option(FILE *f, const struct cli_option *option)
+{
+	fprintf(f, " -l %s", option->name);
+	if (option->letter)
+		fprintf(f, " -s %c", option->letter);
+	if (option->kind != CLI_FLAG)
+		fputs(option->kind == CLI_ENV_FILE ? " -r -F" : " -x", f);
+	if (option->choices) {
+		fputs(" -a '", f);
+		for (size_t i = 0; option->choices[i]; i++)
+			fprintf(f, "%s%s", i ? " " : "", option->choices[i]);
+		fputs("'", f);
+	}
+	fputs(" -d '", f);
+	print_escaped(f, option->help);
+	fputs("'\n", f);
+}
+
+static void print_operands(FILE *f, const struct cli_command *command, const char *parent)
+{
+	static const char *const actions[] = {
+		[CLI_OPERAND_NONE] = NULL,
+		[CLI_OPERAND_IMAGE] = "(__cove_images)",
+		[CLI_OPERAND_SANDBOX] = "(cove ls --all --quiet 2>/dev/null)",
+		[CLI_OPERAND_COMMAND] = "(__cove_commands)",
+		[CLI_OPERAND_FILE] = NULL,
+	};
+
+	if (command->operand == CLI_OPERAND_FILE) {
+		print_start(f, command, parent);
+		fputs(" -F\n", f);
+	}
+	if (!command->words && !actions[command->operand])
+		return;
+	print_start(f, command, parent);
+	fputs(" -a '", f);
+	for (size_t i = 0; command->words && command->words[i]; i++)
+		fprintf(f, "%s%s", i ? " " : "", command->words[i]);
+	if (!command->words)
+		fputs(actions[command->operand], f);
+	fputs("'\n", f);
+}
+
+static void print_command(FILE *f, const struct cli_command *command, const char *parent)
+{
+	for (const struct cli_group *const *group = command->groups; *group; group++)
+		for (size_t i = 0; i < (*group)->n; i++) {
+			print_start(f, command, parent);
+			print_option(f, &(*group)->options[i]);
+		}
+	print_operands(f, command, parent);
+	for (const struct cli_command *const *sub = command->subcommands; sub && *sub; sub++) {
+		print_start(f, command, parent);
+		fprintf(f, " -a %s -d '", (*sub)->name);
+		print_escaped(f, (*sub)->summary);
+		fputs("'\n", f);
+		print_command(f, *sub, command->name);
+	}
+}
+
+void cli_complete_fish(FILE *f)
+{
+	fputs("# Completion of cove for fish, made by `cove completion fish`.\n\n"
+	      "function __cove_command\n"
+	      "\tset -l words (commandline -opc)\n"
+	      "\tset -q words[2]; and echo $words[2]; or echo none\n"
+	      "end\n\n"
+	      "function __cove_images\n"
+	      "\tcove image ls 2>/dev/null | awk 'NR > 1 { print $1 }'\n"
+	      "end\n\n"
+	      "function __cove_commands\n",
+	      f);
+	for (const struct cli_command *const *c = cli_commands; *c; c++)
+		fprintf(f, "\techo %s\n", (*c)->name);
+	fputs("end\n\n"
+	      "complete -c cove -f\n"
+	      "complete -c cove -s h -l help -d 'show help'\n",
+	      f);
+	for (const struct cli_command *const *c = cli_commands; *c; c++) {
+		fprintf(f, "complete -c cove -n 'test (__cove_command) = none' -a %s -d '",
+			(*c)->name);
+		print_escaped(f, (*c)->summary);
+		fputs("'\n", f);
+	}
+	for (const struct cli_command *const *c = cli_commands; *c; c++)
+		print_command(f, *c, NULL);
+}

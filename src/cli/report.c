@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "cli/cli.h"
+
+#define LINE_MAX_BYTES 2048
+
+/*
+ * Messages may hold what the guest said (its console, its paths): no byte of theirs may move the
+ * cursor or answer back in the user's terminal. C1 controls are C2 80 to C2 9F in UTF-8.
+ */
+static void make_harmless(char *text)
+{
+	for (unsigned char *p = (unsigned char *)text; *p; p++) {
+		bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
+		if (*p < ' ' || *p == 0x7f)
+			*p = '?';
+		else if (c1)
+			p[0] = p[1] = '?';
+	}
+}
+
+static void say(const struct cli_command *command, const char *format, va_list args)
+{
+	char line[LINE_MAX_BYTES];
+	int n = command ? snprintf(line, sizeof(line), "cove: %s: ", cli_command_name(command))
+			: snprintf(line, sizeof(line), "cove: ");
+	vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
+	make_harmless(line);
+	strcat(line, "\n");
+	/* One write, so that lines of several processes do not mix. There is nobody to tell. */
+	_unused_ ssize_t k = write(STDERR_FILENO, line, strlen(line));
+}
+
+int cli_fail(const struct cli_command *command, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	say(command, format, args);
+	va_end(args);
+	return CLI_EXIT_FAILURE;
+}
+
+void cli_note(const struct cli_command *command, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	say(command, format, args);
+	va_end(args);
+}
+
+int cli_fail_error(const struct cli_command *command, const struct cove_error *err,
+		   const char *hint)
+{
+	char where[64] = "";
+
+	if (err->code == COVE_E_START)
+		snprintf(where, sizeof(where), " [%s, at %s]", error_origin_name(err->origin),
+			 error_stage_name(err->stage));
+	else if (err->origin != COVE_ORIGIN_HOST)
+		snprintf(where, sizeof(where), " [%s]", error_origin_name(err->origin));
+	return cli_fail(command, "%s%s%s%s%s", err->message, where, hint ? " (" : "",
+			hint ? hint : "", hint ? ")" : "");
+}
+
+int cli_write(const struct cli_command *command, int fd, const void *data, size_t n)
+{
+	const char *p = data;
+
+	while (n > 0) {
+		ssize_t k = write(fd, p, n);
+		if (k >= 0) {
+			p += k;
+			n -= (size_t)k;
+		} else if (errno == EAGAIN) { /* somebody made our end of a pipe nonblocking */
+			struct pollfd wait = { .fd = fd, .events = POLLOUT };
+			poll(&wait, 1, -1);
+		} else if (errno != EINTR) {
+			if (errno != EPIPE)
+				cli_fail(command, "cannot write to %s: %s",
+					 fd == STDOUT_FILENO ? "stdout" : "stderr",
+					 error_errno_text(errno));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int cli_finish(const struct cli_command *command, int status)
+{
+	bool bad = ferror(stdout);
+	errno = 0;
+	bad |= fflush(stdout) != 0;
+	if (!bad)
+		return status;
+	if (errno == EPIPE)
+		return CLI_EXIT_FAILURE;
+	return cli_fail(command, "cannot write to stdout%s%s", errno ? ": " : "",
+			errno ? error_errno_text(errno) : "");
+}
+
+void cli_state_text(const struct cove_sandbox_info *info, char *buffer, size_t size)
+{
+	const char *state = cove_sandbox_state_name(info->state);
+	if (info->state == COVE_SANDBOX_ENDED)
+		snprintf(buffer, size, "%s (%s)", state, cove_end_cause_name(info->end_cause));
+	else
+		snprintf(buffer, size, "%s%s", state, info->stalled ? " (stalled)" : "");
+}
+
+void cli_size_text(uint64_t bytes, char *buffer, size_t size)
+{
+	static const char units[] = "KMGT";
+	int unit = -1;
+
+	while (bytes && bytes % 1024 == 0 && unit < 3) {
+		bytes /= 1024;
+		unit++;
+	}
+	snprintf(buffer, size, "%llu%.*s", (unsigned long long)bytes, unit >= 0,
+		 &units[MAX(unit, 0)]);
+}

@@ -47,8 +47,10 @@ static void print_operands(FILE *f, const struct cli_command *command)
 			fprintf(f, "%s%s", i ? " " : "", command->words[i]);
 		fputs("'", f);
 	}
-	if (command->max_operands >= 0 || command->command_follows)
-		fprintf(f, " most=%d", command->command_follows ? 1 : command->max_operands);
+	if (command->command_follows)
+		fputs(" follows=1", f);
+	else if (command->max_operands >= 0)
+		fprintf(f, " most=%d", command->max_operands);
 }
 
 static void print_case(FILE *f, const struct cli_command *command)
@@ -96,9 +98,11 @@ static void print_values(FILE *f, const struct cli_command *command)
 void cli_complete_bash(FILE *f)
 {
 	fputs("# Completion of cove for bash, made by `cove completion bash`.\n\n"
-	      "# Sets what command $1 takes: options, valued, operands, words, most, subcommands.\n"
+	      "# Sets what command $1 takes: options, valued, operands, words, follows, most,\n"
+	      "# subcommands.\n"
 	      "_cove_command() {\n"
-	      "\toptions='' valued='' operands='' words='' most=9999 subcommands=''\n"
+	      "\toptions='' valued='' operands='' words=''\n"
+	      "\tfollows='' most=9999 subcommands=''\n"
 	      "\tcase $1 in\n",
 	      f);
 	for (const struct cli_command *const *c = cli_commands; *c; c++)
@@ -129,7 +133,7 @@ void cli_complete_bash(FILE *f)
 	      "}\n\n"
 	      "_cove() {\n"
 	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} command='' previous='' n=0 i word\n"
-	      "\tlocal options valued operands words most subcommands='",
+	      "\tlocal options valued operands words follows most subcommands='",
 	      f);
 	print_names(f, cli_commands);
 	fputs("'\n"
@@ -152,11 +156,11 @@ void cli_complete_bash(FILE *f)
 	      "\telif [[ $previous ]]; then\n"
 	      "\t\t[[ $cur == '=' ]] && cur=''\n"
 	      "\t\t_cove_value \"$command $previous\" \"$cur\"\n"
-	      "\telif ((n >= most)); then\n"
-	      "\t\t:\n"
+	      "\telif [[ $follows ]] && ((n > 0)); then\n"
+	      "\t\t: # the words of the command in the guest\n"
 	      "\telif [[ $cur == -* ]]; then\n"
 	      "\t\tmapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$cur\")\n"
-	      "\telse\n"
+	      "\telif ((n < most)); then\n"
 	      "\t\t_cove_operand \"$cur\"\n"
 	      "\tfi\n"
 	      "}\n\n"

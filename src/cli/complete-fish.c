@@ -15,17 +15,21 @@ static void print_escaped(FILE *f, const char *text)
 }
 
 /* complete -c cove, where "cove NAME" was typed. */
-static void print_start(FILE *f, const struct cli_command *command, const char *parent)
+static void print_start(FILE *f, const struct cli_command *command)
 {
-	fputs("complete -c cove", f);
-	if (parent)
-		fprintf(f,
-			" -n '__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from %s'",
-			parent, command->name);
-	else
-		fprintf(f, " -n 'test (__cove_command) = %s%s%s'", command->name,
-			command->alias ? "; or test (__cove_command) = " : "",
-			command->alias ? command->alias : "");
+	fprintf(f, "complete -c cove -n '__cove_is %s", cli_command_name(command));
+	if (command->alias)
+		fprintf(f, "; or __cove_is %s", command->alias);
+	fputs("'", f);
+}
+
+/* complete -c cove, where the next word is a command: one of `parent`, or of cove. */
+static void print_word(FILE *f, const struct cli_command *parent, const struct cli_command *command)
+{
+	fprintf(f, "complete -c cove -n '__cove_is%s%s \"\"' -a %s -d '", parent ? " " : "",
+		parent ? parent->name : "", command->name);
+	print_escaped(f, command->summary);
+	fputs("'\n", f);
 }
 
 static void print_option(FILE *f, const struct cli_option *option)
@@ -46,7 +50,7 @@ static void print_option(FILE *f, const struct cli_option *option)
 	fputs("'\n", f);
 }
 
-static void print_operands(FILE *f, const struct cli_command *command, const char *parent)
+static void print_operands(FILE *f, const struct cli_command *command)
 {
 	static const char *const actions[] = {
 		[CLI_OPERAND_NONE] = NULL,
@@ -57,12 +61,12 @@ static void print_operands(FILE *f, const struct cli_command *command, const cha
 	};
 
 	if (command->operand == CLI_OPERAND_FILE) {
-		print_start(f, command, parent);
+		print_start(f, command);
 		fputs(" -F\n", f);
 	}
 	if (!command->words && !actions[command->operand])
 		return;
-	print_start(f, command, parent);
+	print_start(f, command);
 	fputs(" -a '", f);
 	for (size_t i = 0; command->words && command->words[i]; i++)
 		fprintf(f, "%s%s", i ? " " : "", command->words[i]);
@@ -71,29 +75,30 @@ static void print_operands(FILE *f, const struct cli_command *command, const cha
 	fputs("'\n", f);
 }
 
-static void print_command(FILE *f, const struct cli_command *command, const char *parent)
+static void print_command(FILE *f, const struct cli_command *command)
 {
 	for (const struct cli_group *const *group = command->groups; *group; group++)
 		for (size_t i = 0; i < (*group)->n; i++) {
-			print_start(f, command, parent);
+			print_start(f, command);
 			print_option(f, &(*group)->options[i]);
 		}
-	print_operands(f, command, parent);
+	print_operands(f, command);
 	for (const struct cli_command *const *sub = command->subcommands; sub && *sub; sub++) {
-		print_start(f, command, parent);
-		fprintf(f, " -a %s -d '", (*sub)->name);
-		print_escaped(f, (*sub)->summary);
-		fputs("'\n", f);
-		print_command(f, *sub, command->name);
+		print_word(f, command, *sub);
+		print_command(f, *sub);
 	}
 }
 
 void cli_complete_fish(FILE *f)
 {
 	fputs("# Completion of cove for fish, made by `cove completion fish`.\n\n"
-	      "function __cove_command\n"
+	      "# Whether the first words are these.\n"
+	      "function __cove_is\n"
 	      "\tset -l words (commandline -opc)\n"
-	      "\tset -q words[2]; and echo $words[2]; or echo none\n"
+	      "\tset -e words[1]\n"
+	      "\tfor i in (seq (count $argv))\n"
+	      "\t\ttest \"$words[$i]\" = \"$argv[$i]\"; or return 1\n"
+	      "\tend\n"
 	      "end\n\n"
 	      "function __cove_images\n"
 	      "\tcove image ls 2>/dev/null | awk 'NR > 1 { print $1 }'\n"
@@ -106,12 +111,8 @@ void cli_complete_fish(FILE *f)
 	      "complete -c cove -f\n"
 	      "complete -c cove -s h -l help -d 'show help'\n",
 	      f);
-	for (const struct cli_command *const *c = cli_commands; *c; c++) {
-		fprintf(f, "complete -c cove -n 'test (__cove_command) = none' -a %s -d '",
-			(*c)->name);
-		print_escaped(f, (*c)->summary);
-		fputs("'\n", f);
-	}
 	for (const struct cli_command *const *c = cli_commands; *c; c++)
-		print_command(f, *c, NULL);
+		print_word(f, NULL, *c);
+	for (const struct cli_command *const *c = cli_commands; *c; c++)
+		print_command(f, *c);
 }

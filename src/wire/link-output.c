@@ -92,7 +92,7 @@ static bool offer_frame(struct wire_link *link, struct link_channel *c, struct i
 	offer(list, f->head, sizeof(head));
 	for (unsigned i = 0; i < 2; i++) {
 		const struct iovec *iov = &f->chunk.iov[i];
-		if (f->size <= LINK_COALESCE_MAX)
+		if (f->size <= LINK_COALESCE_MAX && iov->iov_len)
 			offer(list, stage(link, iov->iov_base, iov->iov_len), iov->iov_len);
 		else
 			offer(list, iov->iov_base, iov->iov_len);

@@ -38,6 +38,7 @@ if [ $# -eq 0 ]; then
 		grep -v 'pb-c\.c$' | sort -u)
 fi
 printf '%s\n' "$@" | xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$build" \
+	--extra-arg=-include --extra-arg="$PWD/tests/lint/analyzer-errno.h" \
 	2>"$build/tidy-stderr.txt" || failed=1
 grep -v 'warnings\{0,1\} generated\|^Suppressed\|^Use -' "$build/tidy-stderr.txt" >&2
 exit $failed

@@ -17,17 +17,18 @@ TAP_LINE = re.compile(r"^(not )?ok\b[ \t]*\d*[ \t]*(?:- )?([^#\n]*)(?:#[ \t]*(sk
 def parts(test):
     """(passed, failures) of one line of the log."""
     passed, failures = 0, []
+    where = test["name"].rsplit(" / ", 1)[-1]  # without the suite
     for bad, name, directive, reason in TAP_LINE.findall(test.get("stdout") or ""):
         if bad:
-            failures.append(f"{test['name']}: {name.strip()}")
+            failures.append(f"{where}: {name.strip()}")
         elif directive:
-            failures.append(f"{test['name']}: {name.strip()} ({directive}:{reason})")
+            failures.append(f"{where}: {name.strip()} ({directive}:{reason})")
         else:
             passed += 1
     if test["result"] == "OK":
         passed = passed if passed or failures else 1
     elif not failures:
-        failures.append(f"{test['name']}: {test['result']}")
+        failures.append(f"{where}: {test['result']}")
     return passed, failures
 
 

@@ -21,7 +21,7 @@ compile()
 		2>"$work/errors"; then
 		echo "ok $number - $what"
 	else
-		sed 's/^/# /' "$work/errors"
+		sed 's/^/# /' "$work/errors" >&2
 		echo "not ok $number - $what"
 		failed=1
 	fi

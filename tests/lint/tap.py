@@ -34,7 +34,7 @@ def main(*checks):
     for number, check in enumerate(checks, 1):
         offences = list(check())
         for offence in offences:
-            print(f"# {offence}")
+            print(f"# {offence}", file=sys.stderr)
         print(f"{'not ok' if offences else 'ok'} {number} - {check.__doc__.strip()}")
         bad = bad or bool(offences)
     sys.exit(1 if bad else 0)

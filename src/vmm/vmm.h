@@ -69,6 +69,7 @@ struct vmm {
 	int console_fd; /* what the guest's kernel prints: nonblocking, read only */
 	int stderr_fd;	/* what QEMU itself has to say: a pipe, nonblocking */
 	bool confined;
+	char unconfined_reason[160]; /* one line for people; empty when confined */
 };
 
 /* The programs of the host that are needed; COVE_E_MISSING names the Debian package. */
@@ -78,9 +79,14 @@ int vmm_check(struct cove_error *err);
 int vmm_overlay_create(int dir_fd, const char *name, struct cove_error *err);
 
 /*
- * Starts QEMU with the machine running. The child dies with the calling process (its main thread),
- * however that ends. Fills *ret only on success.
+ * Starts QEMU with the machine running, and waits until its QMP speaks (the greeting stays unread):
+ * 20 to 30 ms, at most VMM_UP_TIMEOUT_MS. QEMU dies with the thread that called this, however that
+ * ends: call it from one that lives as long as the process. Fills *ret only on success.
+ *
+ * COVE_CONFINE=off|auto|required overrides config->confine: "required" gives COVE_E_UNSUPPORTED
+ * where bubblewrap does not work, COVE_E_MISSING where it is not installed.
  */
+#define VMM_UP_TIMEOUT_MS 20000 /* fifty may be started at once on two processors */
 int vmm_start(const struct vmm_config *config, struct vmm *ret, struct cove_error *err);
 
 /* SIGKILLs what still runs, reaps it, closes everything. Safe on a struct vmm set to VMM_INIT. */
@@ -117,12 +123,18 @@ struct qmp *qmp_new(void);
 struct qmp *qmp_free(struct qmp *qmp);
 DEFINE_CLEANUP(struct qmp *, qmp_free)
 
-/* QEMU is the guest's neighbour, not our friend: longer lines than QMP_LINE_MAX are an error. */
+/*
+ * QEMU is the guest's neighbour, not our friend: longer lines than QMP_LINE_MAX are an error. Give
+ * at most QMP_LINE_MAX bytes at once, and take all events out before giving more. -EPROTO is final.
+ */
 #define QMP_LINE_MAX (64u * 1024)
 int qmp_input(struct qmp *qmp, const void *data, size_t n) _must_check_; /* -EPROTO, -ENOMEM */
 int qmp_next(struct qmp *qmp, struct qmp_event *ret) _must_check_;	 /* 1, 0, -EPROTO */
 
-/* A command without arguments ("quit", "stop"), or with a JSON object in text. */
+/*
+ * A command without arguments ("quit", "stop"), or with a JSON object in text. -EAGAIN before
+ * QMP_EVENT_READY, -ENOBUFS when QEMU has not read what there is, -EINVAL when it is no object.
+ */
 int qmp_command(struct qmp *qmp, const char *name, const char *arguments,
 		uint64_t *ret_id) _must_check_;
 /* What is to be written; sent() says how much of it was. */

@@ -59,7 +59,8 @@ lint:
 
 format:
 	$(SETUP) lint
-	find src include tests examples bench bindings -name '*.[ch]' | xargs clang-format -i
+	find $(wildcard src include tests examples bench bindings) -name node_modules -prune -o \
+		-name '*.[ch]' -print | xargs clang-format -i
 
 fuzz:
 	$(SETUP) build fuzz

@@ -11,7 +11,9 @@ corpora=$(dirname "$0")/../tests/fuzz/corpus
 
 found=0
 for target in "$build"/tests/fuzz/fuzz-*; do
-	[ -f "$target" ] && [ -x "$target" ] || continue
+	if [ -d "$target" ] || [ ! -x "$target" ]; then
+		continue
+	fi
 	found=1
 	name=${target##*/fuzz-}
 	echo "fuzz: $name, $seconds s"

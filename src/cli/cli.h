@@ -204,7 +204,7 @@ static inline const char *cli_command_name(const struct cli_command *command)
 struct cli_args {
 	const struct cli_command *command;
 	struct cli_values values;
-	char **operands; /* NULL-terminated; the strings are argv's */
+	const char **operands; /* NULL-terminated; the strings are argv's */
 	int n_operands;
 };
 
@@ -215,20 +215,25 @@ void cli_args_done(struct cli_args *args);
  * which the command needs are there: COVE_E_INVALID, with one line that names option and value.
  * *ret is to be cleaned up by cli_args_done() when this was successful.
  */
-int cli_args_parse(const struct cli_command *command, char **argv, struct cli_args *ret,
+int cli_args_parse(const struct cli_command *command, const char *const *argv, struct cli_args *ret,
 		   struct cove_error *err);
 
 /* The option of a command by its long name, or by its letter with name NULL; NULL: it has none. */
 const struct cli_option *cli_option_find(const struct cli_command *command, const char *name,
 					 size_t name_size, char letter);
 
-/* Values (value.c): 0, -EINVAL where it is not one at all, -ERANGE where it does not fit. */
+/*
+ * Values (value.c): 0, -EINVAL where it is not one at all, -ERANGE where it is too large, -EDOM for
+ * a soft limit above the hard one.
+ */
 int cli_value_number(const char *text, uint64_t *ret);
 int cli_value_size(const char *text, uint64_t *ret);
 int cli_value_duration_ms(const char *text, uint64_t *ret);
 int cli_value_signal(const char *text, uint64_t *ret);
 int cli_value_rlimit(const char *text, struct cove_rlimit *ret);
 extern const char *const cli_rlimit_names[CLI_RLIMITS];
+/* "512M", where that is exact. */
+void cli_size_text(uint64_t bytes, char *buffer, size_t size);
 
 /* Environment variables (env.c). */
 int cli_env_add(struct cli_list *list, const char *text, struct cove_error *err);
@@ -268,8 +273,6 @@ int cli_finish(const struct cli_command *command, int status);
 
 /* A state for people, "ended (vmm_died)". */
 void cli_state_text(const struct cove_sandbox_info *info, char *buffer, size_t size);
-/* "512M", where that is exact. */
-void cli_size_text(uint64_t bytes, char *buffer, size_t size);
 
 /* Parts of commands ---------------------------------------------------------------------------- */
 

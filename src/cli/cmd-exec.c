@@ -7,7 +7,7 @@ static int run(struct cli_args *args)
 		cli_sandbox_connect(args, args->operands[0]);
 	if (!sandbox)
 		return CLI_EXIT_FAILURE;
-	return cli_execute(args, sandbox, (const char *const *)args->operands + 1, NULL, false);
+	return cli_execute(args, sandbox, args->operands + 1, NULL, false);
 }
 
 const struct cli_command cmd_exec = {

@@ -62,14 +62,24 @@ static int run(struct cli_args *args)
 	return become_image(args, &argv);
 }
 
-static const struct cli_option json_options[] = {
+static const struct cli_option ls_options[] = {
 	{ "json", 0, CLI_FLAG, NULL, CLI_AT(bool, json), .help = "a JSON array" },
 };
 static const struct cli_group ls_group = {
 	"image ls",
 	"Options",
-	json_options,
-	ARRAY_SIZE(json_options),
+	ls_options,
+	ARRAY_SIZE(ls_options),
+};
+
+static const struct cli_option inspect_options[] = {
+	{ "json", 0, CLI_FLAG, NULL, CLI_AT(bool, json), .help = "a JSON object" },
+};
+static const struct cli_group inspect_group = {
+	"image inspect",
+	"Options",
+	inspect_options,
+	ARRAY_SIZE(inspect_options),
 };
 
 #define MIB (1024ULL * 1024)
@@ -133,8 +143,9 @@ static const struct cli_command image_rm = {
 static const struct cli_command image_inspect = {
 	.name = "inspect",
 	.full_name = "image inspect",
-	.synopsis = "NAME",
-	.summary = "print all there is to know about an image, as JSON",
+	.synopsis = "[options] NAME",
+	.summary = "print all there is to know about an image",
+	.groups = { &inspect_group },
 	.needs = { "an image" },
 	.max_operands = 1,
 	.operand = CLI_OPERAND_IMAGE,

@@ -13,8 +13,7 @@ static int run(struct cli_args *args)
 	if (!sandbox)
 		return CLI_EXIT_FAILURE;
 
-	int status =
-		cli_execute(args, sandbox, (const char *const *)args->operands + 1, NULL, true);
+	int status = cli_execute(args, sandbox, args->operands + 1, NULL, true);
 
 	/* There is nothing on its disk that anybody could want: no need for an orderly stop. */
 	if (cove_sandbox_kill(sandbox, &err) < 0 && err.code != COVE_E_LOST)

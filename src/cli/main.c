@@ -21,7 +21,7 @@ static void open_standard_fds(void)
 	}
 }
 
-static int run_command(const struct cli_command *command, char **argv)
+static int run_command(const struct cli_command *command, const char *const *argv)
 {
 	struct cove_error err = COVE_ERROR_INIT;
 	struct cli_args args;
@@ -53,16 +53,17 @@ static bool is_help(const char *arg)
 	return !strcmp(arg, "--help") || !strcmp(arg, "-h");
 }
 
-int main(int argc, char **argv)
+int main(int argc _unused_, char **arguments)
 {
+	const char *const *argv = (const char *const *)arguments;
 	const struct cli_command *const *commands = cli_commands;
 	const struct cli_command *command = NULL;
 
 	open_standard_fds();
-	if (argc > 0)
+	if (*argv) /* the program's name */
 		argv++;
 	if (*argv && !strcmp(*argv, "--version"))
-		*argv = (char *)"version";
+		return run_command(&cmd_version, argv + 1);
 	if (*argv && !strcmp(*argv, "--dump-options")) {
 		cli_dump_options(stdout);
 		return cli_finish(NULL, 0);

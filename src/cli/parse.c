@@ -164,13 +164,12 @@ static int store(const struct cli_option *option, const char *text, struct cli_v
 		return r < 0 ? error_add_context(err, r, "--%s", option->name) : 0;
 	case CLI_RLIMIT:
 		r = store_rlimit(values, text);
-		if (r == -ERANGE)
-			return error_set(
-				err, COVE_E_INVALID,
-				"--%s %s: too large, or the soft limit is above the hard one",
-				option->name, text);
 		break;
 	}
+	if (r == -EDOM)
+		return error_set(err, COVE_E_INVALID,
+				 "--%s %s: the soft limit is above the hard one", option->name,
+				 text);
 	if (r == -ERANGE)
 		return error_set(err, COVE_E_INVALID, "--%s %s: too large", option->name, text);
 	if (r < 0)
@@ -180,7 +179,7 @@ static int store(const struct cli_option *option, const char *text, struct cli_v
 }
 
 /* "--name", "--name=value" or "--name value"; *argv is moved over what was used. */
-static int parse_long(struct cli_args *args, char ***argv, struct cove_error *err)
+static int parse_long(struct cli_args *args, const char *const **argv, struct cove_error *err)
 {
 	const char *text = **argv + 2;
 	size_t size = strcspn(text, "=");
@@ -203,7 +202,7 @@ static int parse_long(struct cli_args *args, char ***argv, struct cove_error *er
 }
 
 /* "-abc", "-nvalue" or "-n value". */
-static int parse_letters(struct cli_args *args, char ***argv, struct cove_error *err)
+static int parse_letters(struct cli_args *args, const char *const **argv, struct cove_error *err)
 {
 	const char *p = **argv + 1;
 
@@ -249,7 +248,7 @@ void cli_args_done(struct cli_args *args)
 	args->operands = NULL;
 }
 
-static int parse(struct cli_args *args, char **argv, struct cove_error *err)
+static int parse(struct cli_args *args, const char *const *argv, struct cove_error *err)
 {
 	bool options_end = false;
 
@@ -284,7 +283,7 @@ static int merge_env(struct cli_values *values, struct cove_error *err)
 	return 0;
 }
 
-int cli_args_parse(const struct cli_command *command, char **argv, struct cli_args *ret,
+int cli_args_parse(const struct cli_command *command, const char *const *argv, struct cli_args *ret,
 		   struct cove_error *err)
 {
 	struct cli_args args = { .command = command, .values = CLI_VALUES_INIT };

@@ -113,16 +113,3 @@ void cli_state_text(const struct cove_sandbox_info *info, char *buffer, size_t s
 	else
 		snprintf(buffer, size, "%s%s", state, info->stalled ? " (stalled)" : "");
 }
-
-void cli_size_text(uint64_t bytes, char *buffer, size_t size)
-{
-	static const char units[] = "KMGT";
-	int unit = -1;
-
-	while (bytes && bytes % 1024 == 0 && unit < 3) {
-		bytes /= 1024;
-		unit++;
-	}
-	snprintf(buffer, size, "%llu%.*s", (unsigned long long)bytes, unit >= 0,
-		 &units[MAX(unit, 0)]);
-}

@@ -7,6 +7,8 @@
 
 #include "cli/cli.h"
 
+#define SIGNAL_MAX 64 /* of Linux on x86-64 */
+
 const char *const cli_rlimit_names[CLI_RLIMITS] = {
 	[COVE_RLIMIT_CPU] = "cpu",	     [COVE_RLIMIT_FSIZE] = "fsize",
 	[COVE_RLIMIT_DATA] = "data",	     [COVE_RLIMIT_STACK] = "stack",
@@ -76,6 +78,19 @@ int cli_value_size(const char *text, uint64_t *ret)
 	return 0;
 }
 
+void cli_size_text(uint64_t bytes, char *buffer, size_t size)
+{
+	static const char units[] = "KMGT";
+	int unit = -1;
+
+	while (bytes && bytes % 1024 == 0 && unit < 3) {
+		bytes /= 1024;
+		unit++;
+	}
+	snprintf(buffer, size, "%llu%.*s", (unsigned long long)bytes, unit >= 0,
+		 &units[MAX(unit, 0)]);
+}
+
 /* What is after the dot, in microseconds; what is finer is rounded up, so that 0 stays "none". */
 static int take_fraction_us(const char **text, uint64_t *ret)
 {
@@ -132,8 +147,8 @@ int cli_value_signal(const char *text, uint64_t *ret)
 	uint64_t number;
 	int r = cli_value_number(text, &number);
 	if (r == 0) {
-		if (number < 1 || number > 64)
-			return -ERANGE;
+		if (number < 1 || number > SIGNAL_MAX)
+			return -EINVAL;
 		*ret = number;
 		return 0;
 	}
@@ -195,7 +210,7 @@ int cli_value_rlimit(const char *text, struct cove_rlimit *ret)
 			return r;
 	}
 	if (limit.soft > limit.hard)
-		return -ERANGE;
+		return -EDOM;
 	*ret = limit;
 	return 0;
 }

@@ -70,7 +70,7 @@ fuzz:
 
 bench: setup
 	$(MAKE) all
-	bench/run $(BUILD)
+	$(BUILD)/bench/bench --json $(BUILD)/bench.json
 
 install: all
 	$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX))

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef LIB_SANDBOX_H
+#define LIB_SANDBOX_H
+
+#include <cove/cove.h>
+
+#include "base/name.h"
+#include "lib/connection.h"
+#include "lib/supervisor.h"
+
+struct cove_sandbox {
+	char name[NAME_MAX_BYTES + 1];
+	struct connection *connection;
+	/* Its process; of an attached sandbox, a child of ours to be reaped. */
+	struct supervisor supervisor;
+	/* The last that was heard of it; under the connection's lock. */
+	struct cove_sandbox_info *info;
+};
+
+#endif

@@ -17,7 +17,7 @@ BANNED = {
     "vsprintf": "vsnprintf", "strncat": "snprintf", "strtok": "strchr", "atoi": "strtol",
     "atol": "strtol", "atoll": "strtoll", "system": "posix_spawn", "popen": "posix_spawn",
     "alloca": "malloc", "tmpnam": "mkstemp", "mktemp": "mkstemp", "sleep": "a condition",
-    "usleep": "a condition", "nanosleep": "a condition",
+    "usleep": "a condition",
 }
 BANNED_CALL = re.compile(r"(?<![\w.>])(" + "|".join(BANNED) + r")[ \t]*\(")
 COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)

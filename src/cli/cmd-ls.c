@@ -36,7 +36,7 @@ static void make_row(const struct cove_sandbox_info *info, struct row *ret)
 	cli_size_text(info->memory_bytes, ret->cells[4], sizeof(ret->cells[4]));
 	if (!localtime_r(&created, &tm) ||
 	    !strftime(ret->cells[5], sizeof(ret->cells[5]), "%Y-%m-%d %H:%M:%S", &tm))
-		strcpy(ret->cells[5], "?");
+		snprintf(ret->cells[5], sizeof(ret->cells[5]), "?");
 }
 
 static void print_cells(const char *cells[COLUMNS], const int *widths)

@@ -33,7 +33,8 @@ static void say(const struct cli_command *command, const char *format, va_list a
 			: snprintf(line, sizeof(line), "cove: ");
 	vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
 	make_harmless(line);
-	strcat(line, "\n");
+	n = (int)strlen(line);
+	snprintf(line + n, sizeof(line) - (size_t)n, "\n");
 	/* One write, so that lines of several processes do not mix. There is nobody to tell. */
 	_unused_ ssize_t k = write(STDERR_FILENO, line, strlen(line));
 }

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What comes in on a process's stream. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/macro.h"
+#include "lib/process-internal.h"
+
+/* The peer says what cannot be. The stream is given up; the command goes on without us. */
+static void break_off(struct process *p, const char *format, ...) _printf_(2, 3);
+static void break_off(struct process *p, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	error_set(&p->failure, COVE_E_PROTOCOL, "%s", text);
+	process_set_state(p, PROCESS_BROKEN);
+}
+
+static const char *output_name(unsigned output)
+{
+	return output == 0 ? "stdout" : "stderr";
+}
+
+static void check_total(struct process *p, unsigned i)
+{
+	if (p->state == PROCESS_ENDED && p->outputs[i].received > p->totals[i])
+		break_off(p, "%s has %llu bytes, but its end says %llu", output_name(i),
+			  (unsigned long long)p->outputs[i].received,
+			  (unsigned long long)p->totals[i]);
+}
+
+static void add_run(struct process *p, unsigned output, size_t size)
+{
+	for (unsigned back = p->n_runs; back > 0; back--) {
+		struct run *run = &p->runs[(p->first_run + back - 1) % RUNS_MAX];
+		if (run->output == output) {
+			run->size += size;
+			return;
+		}
+		if (p->n_runs < RUNS_MAX)
+			break; /* only the last one, unless there is no room for another */
+	}
+	assert(p->n_runs < RUNS_MAX);
+	p->runs[(p->first_run + p->n_runs) % RUNS_MAX] = (struct run){ output, size };
+	p->n_runs++;
+}
+
+static void on_data(struct process *p, const struct wire_event *event)
+{
+	unsigned i = OUTPUT(event->channel);
+	struct output *o = &p->outputs[i];
+	uint64_t offset = event->offset;
+
+	/* What background processes write after the command's end is not the command's output. */
+	if (p->state == PROCESS_ENDED && o->received >= p->totals[i])
+		return;
+	if (offset != o->received) {
+		if (offset < o->received || !p->resumed || o->received > 0) {
+			break_off(p, "%s jumps from byte %llu to %llu", output_name(i),
+				  (unsigned long long)o->received, (unsigned long long)offset);
+			return;
+		}
+		o->missing = offset;
+		o->received = offset;
+		check_total(p, i);
+		if (p->state == PROCESS_BROKEN)
+			return;
+	}
+
+	size_t size = event->size;
+	if (p->state == PROCESS_ENDED)
+		size = (size_t)MIN((uint64_t)size, p->totals[i] - o->received);
+	int r = buffer_append(&o->incoming, event->data, size);
+	if (r < 0) { /* never for want of room: the engine has checked the credit */
+		error_set(&p->failure, COVE_E_NO_MEMORY, "out of memory for the output");
+		process_set_state(p, PROCESS_BROKEN);
+		return;
+	}
+	o->received += size;
+	add_run(p, i, size);
+}
+
+static void on_started(struct process *p, const Cove__Wire__Started *m)
+{
+	if (p->state != PROCESS_STARTING || !session_id_valid(m->id.data, m->id.len)) {
+		break_off(p, "a second start, or one without an id");
+		return;
+	}
+	memcpy(p->id, m->id.data, m->id.len);
+	p->pid = (int)m->pid;
+	p->resumed = m->already_running;
+	process_set_state(p, PROCESS_RUNNING);
+
+	if (!p->input_held)
+		return;
+	/* Those of our bytes that were read when the command was started for the first time. */
+	size_t skip = (size_t)MIN(m->stdin_offset, (uint64_t)p->input_size);
+	p->input += skip;
+	p->input_size -= skip;
+	p->input_offset = skip;
+	p->input_held = false;
+	wire_link_ready(connection_link(p->connection), p->stream.id, WIRE_STDIN);
+}
+
+static void on_exited(struct process *p, const Cove__Wire__Exited *m)
+{
+	if (p->state != PROCESS_RUNNING) {
+		break_off(p, "an end without a start");
+		return;
+	}
+	if (m->cause > COVE_CAUSE_STOPPED) {
+		break_off(p, "an end for an unknown reason (%u)", m->cause);
+		return;
+	}
+	p->exit = (struct cove_exit){
+		.cause = (enum cove_cause)m->cause,
+		.code = m->code,
+		.signal = (int)m->signal,
+		.core_dumped = m->core_dumped,
+		.started_ns = m->started_ns,
+		.ended_ns = m->ended_ns,
+		.elapsed_ns = m->elapsed_ns,
+	};
+	if (m->usage) {
+		p->exit.user_us = m->usage->user_us;
+		p->exit.system_us = m->usage->system_us;
+		p->exit.max_rss_bytes = m->usage->max_rss_bytes;
+	}
+	p->totals[0] = m->stdout_total;
+	p->totals[1] = m->stderr_total;
+	process_set_state(p, PROCESS_ENDED);
+	for (unsigned i = 0; i < N_OUTPUTS; i++)
+		check_total(p, i);
+}
+
+static void on_failed(struct process *p, const Cove__Wire__Failure *m)
+{
+	if (process_complete(p))
+		return; /* the machine died, but we have all that we came for */
+	wire_failure_to_error(m, &p->failure);
+	process_set_state(p, PROCESS_BROKEN);
+}
+
+static void on_stdin_error(struct process *p, const Cove__Wire__StdinError *m)
+{
+	if (p->input_errno || process_over(p))
+		return;
+	p->input_errno = m->os_errno > 0 && m->os_errno <= 4095 ? (int)m->os_errno : EPIPE;
+	p->input = NULL;
+	p->input_size = 0;
+}
+
+static void on_ack(struct process *p, const Cove__Wire__Ack *m)
+{
+	LIST_FOREACH (i, &p->acks) {
+		struct ack *ack = LIST_ENTRY(i, struct ack, entry);
+		if (ack->request != m->request)
+			continue;
+		if (m->failure)
+			wire_failure_to_error(m->failure, &ack->failure);
+		ack->done = true;
+	}
+	/* An unknown number answers a request that was not waited for. */
+}
+
+static void on_message(struct process *p, const struct wire_event *event)
+{
+	static const struct {
+		uint8_t type;
+		const ProtobufCMessageDescriptor *descriptor;
+	} types[] = {
+		{ WIRE_STARTED, &cove__wire__started__descriptor },
+		{ WIRE_FAILED, &cove__wire__failure__descriptor },
+		{ WIRE_REFUSED, &cove__wire__failure__descriptor }, /* the supervisor's no */
+		{ WIRE_EXITED, &cove__wire__exited__descriptor },
+		{ WIRE_STDIN_ERROR, &cove__wire__stdin_error__descriptor },
+		{ WIRE_ACK, &cove__wire__ack__descriptor },
+	};
+	_cleanup_(wire_message_freep) ProtobufCMessage *m = NULL;
+	for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
+		if (types[i].type == event->type)
+			m = wire_message_unpack(types[i].descriptor, event->data, event->size);
+	if (!m) {
+		break_off(p, "%s cannot be read", wire_type_info(event->type)->name);
+		return;
+	}
+
+	switch (event->type) {
+	case WIRE_STARTED:
+		on_started(p, (const Cove__Wire__Started *)m);
+		break;
+	case WIRE_EXITED:
+		on_exited(p, (const Cove__Wire__Exited *)m);
+		break;
+	case WIRE_STDIN_ERROR:
+		on_stdin_error(p, (const Cove__Wire__StdinError *)m);
+		break;
+	case WIRE_ACK:
+		on_ack(p, (const Cove__Wire__Ack *)m);
+		break;
+	default:
+		on_failed(p, (const Cove__Wire__Failure *)m);
+		break;
+	}
+}
+
+void process_on_event(struct stream *stream, const struct wire_event *event)
+{
+	struct process *p = CONTAINER_OF(stream, struct process, stream);
+	if (p->state == PROCESS_BROKEN)
+		return;
+	if (p->state == PROCESS_STARTING && event->kind != WIRE_EVENT_MESSAGE)
+		break_off(p, "output without a start");
+	else if (event->kind == WIRE_EVENT_MESSAGE)
+		on_message(p, event);
+	else if (event->kind == WIRE_EVENT_DATA)
+		on_data(p, event);
+	/* EOF says nothing that offsets and totals do not say; the engine has checked it. */
+}

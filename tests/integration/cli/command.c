@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "integration/cli/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/fd.h"
+#include "harness/tap.h"
+
+#define OUTPUT_MAX (512u * 1024 * 1024) /* far above what any test makes */
+#define CHUNK	   65536
+
+static const char *join(char *buffer, const char *variable, const char *path)
+{
+	const char *folder = getenv(variable);
+	CHECK(folder);
+	CHECK_INT(snprintf(buffer, PATH_MAX, "%s/%s", folder, path), <, PATH_MAX);
+	return buffer;
+}
+
+const char *command_source_path(const char *path)
+{
+	static char buffer[PATH_MAX];
+	return join(buffer, "COVE_SOURCE_DIR", path);
+}
+
+const char *command_build_path(const char *path)
+{
+	static char buffer[PATH_MAX];
+	return join(buffer, "COVE_BUILD_DIR", path);
+}
+
+void command_done(struct command *c)
+{
+	free(c->out);
+	free(c->err);
+	*c = (struct command){ 0 };
+}
+
+void command_start(struct command *c, const char *const *argv)
+{
+	int out[2], err[2];
+	const char *program = argv[0];
+
+	command_done(c);
+	CHECK_SYS(pipe2(out, O_CLOEXEC));
+	CHECK_SYS(pipe2(err, O_CLOEXEC));
+	if (!strncmp(program, "cove", 4))
+		program = command_build_path(program);
+	pid_t pid = fork();
+	CHECK_SYS(pid);
+	if (pid == 0) {
+		dup2(out[1], STDOUT_FILENO);
+		dup2(err[1], STDERR_FILENO);
+		execvp(program, (char *const *)argv);
+		_exit(127);
+	}
+	close(out[1]);
+	close(err[1]);
+	c->pid = pid;
+	c->out_fd = out[0];
+	c->err_fd = err[0];
+}
+
+/* False at the end. */
+static bool read_some(int fd, struct buffer *b)
+{
+	uint8_t *end;
+	CHECK_OK(buffer_reserve(b, CHUNK, &end));
+	ssize_t n = read(fd, end, CHUNK);
+	CHECK_SYS(n);
+	buffer_commit(b, (size_t)n);
+	return n > 0;
+}
+
+static char *take_text(struct buffer *b, size_t *ret_size)
+{
+	CHECK_OK(buffer_append(b, "", 1));
+	char *text = malloc(b->size);
+	CHECK(text);
+	memcpy(text, buffer_front(b), b->size);
+	*ret_size = b->size - 1;
+	buffer_done(b);
+	return text;
+}
+
+void command_finish(struct command *c)
+{
+	struct buffer buffers[2];
+	struct pollfd fds[2] = { { c->out_fd, POLLIN, 0 }, { c->err_fd, POLLIN, 0 } };
+	int status;
+
+	for (int i = 0; i < 2; i++)
+		buffer_init(&buffers[i], OUTPUT_MAX);
+	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+		CHECK_SYS(poll(fds, 2, -1));
+		for (int i = 0; i < 2; i++)
+			if (fds[i].revents && !read_some(fds[i].fd, &buffers[i]))
+				fds[i].fd = fd_close(fds[i].fd);
+	}
+	c->out = take_text(&buffers[0], &c->out_size);
+	c->err = take_text(&buffers[1], &c->err_size);
+	CHECK_INT(waitpid(c->pid, &status, 0), ==, c->pid);
+	c->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	c->pid = 0;
+}
+
+void command_run(struct command *c, const char *const *argv)
+{
+	command_start(c, argv);
+	command_finish(c);
+}
+
+void command_check(const char *file, int line, const struct command *c, int status, const char *out,
+		   const char *err_part)
+{
+	if (c->status != status)
+		tap_fail(file, line,
+			 "exit status %d instead of %d; stdout: \"%.200s\" stderr: \"%.400s\"",
+			 c->status, status, c->out, c->err);
+	if (out && (strlen(out) != c->out_size || memcmp(out, c->out, c->out_size)))
+		tap_fail(file, line,
+			 "stdout is \"%.400s\" instead of \"%.400s\"; stderr: \"%.400s\"", c->out,
+			 out, c->err);
+	if (err_part && !*err_part && c->err_size)
+		tap_fail(file, line, "stderr is not empty: \"%.400s\"", c->err);
+	if (err_part && !strstr(c->err, err_part))
+		tap_fail(file, line, "stderr is \"%.400s\" without \"%s\"", c->err, err_part);
+}

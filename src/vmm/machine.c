@@ -230,7 +230,7 @@ static int wait_until_up(const struct vmm *vmm)
 	}
 }
 
-/* The last line of what the child had to say, without its newline. */
+/* The end of what the child had to say, as one line: a hint follows an error on a line of its own. */
 static void last_words(const struct vmm *vmm, char *text, size_t size)
 {
 	size_t n = 0;
@@ -249,9 +249,8 @@ static void last_words(const struct vmm *vmm, char *text, size_t size)
 	while (n > 0 && text[n - 1] == '\n')
 		n--;
 	text[n] = 0;
-	char *line = strrchr(text, '\n');
-	if (line)
-		memmove(text, line + 1, strlen(line + 1) + 1);
+	for (char *p = text; (p = strchr(p, '\n'));)
+		*p = ' ';
 }
 
 /* One try. ret_refused: it was bubblewrap that said no, in these words. */

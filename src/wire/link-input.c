@@ -144,12 +144,13 @@ static int hunt(struct wire_link *link, struct wire_event *event)
 	} else if (nonce == 0) {
 		step = call_for_resync(link, event);
 	}
-	if (step < 0)
-		return step;
-	/* Counted as discarded where it was not the one, so that a flood of SYNCs has an end. */
-	link->input_head += SYNC_FRAME_SIZE;
-	if (step == STEP_AGAIN)
-		link->hunted += SYNC_FRAME_SIZE;
+	if (step == STEP_AGAIN) {
+		/* Not the one. What was taken for its nonce may be the beginning of the next. */
+		r = discard(link, SYNC_PATTERN_SIZE);
+		return r < 0 ? r : STEP_AGAIN;
+	}
+	if (step == STEP_EVENT)
+		link->input_head += SYNC_FRAME_SIZE;
 	return step;
 }
 

@@ -300,6 +300,16 @@ static int queue_u64(struct wire_link *link, const struct wire_header *h, uint64
 	return link_queue(link, h, payload);
 }
 
+/* Nothing is sent on a stream between the fragments of a message: out of the line until then. */
+static void pause_channel(struct link_stream *s, unsigned channel)
+{
+	struct link_channel *c = &s->channels[channel];
+	if (list_empty(&c->ready))
+		return;
+	list_remove(&c->ready);
+	c->waiting = true;
+}
+
 /* The message, or the part of one, as frames; all of them or none. */
 static int queue_message(struct wire_link *link, struct link_stream *s, uint8_t type,
 			 const struct iovec *payload, bool last)
@@ -337,6 +347,8 @@ static int queue_message(struct wire_link *link, struct link_stream *s, uint8_t 
 	} else {
 		link->tx_unfinished += payload->iov_len;
 		s->tx_type = type;
+		for (unsigned i = 0; i < WIRE_CHANNELS; i++)
+			pause_channel(s, i);
 		s->tx_size += (uint32_t)payload->iov_len;
 	}
 	return 0;

@@ -5,6 +5,9 @@
 #include <stddef.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+/* <sys/param.h>, which <uv.h> includes, has others that evaluate twice. */
+#undef MIN
+#undef MAX
 #define MIN(a, b)                                                                                  \
 	({                                                                                         \
 		__typeof__(a) _a = (a);                                                            \

@@ -82,7 +82,7 @@ static void test_all_options(void)
 		COVE(&c, "completion", shells[i]);
 		CHECK_COMMAND(&c, 0, NULL, "");
 		for (char *line = dump.out; line; line = strchr(line, '\n')) {
-			char option[64], fish_option[64];
+			char option[64], fish_option[80];
 			line += *line == '\n';
 			if (sscanf(line, "option\t%*[^\t]\t%60s", option) != 1)
 				continue;

@@ -30,7 +30,7 @@ static int check_text(const char *what, const char *text, bool absolute, struct 
 
 int description_check(const struct image_import_options *options, struct cove_error *err)
 {
-	for (char **e = options->env; e && *e; e++) {
+	for (const char *const *e = options->env; e && *e; e++) {
 		int r = check_text("environment variable", *e, false, err);
 		if (r < 0)
 			return r;
@@ -57,7 +57,7 @@ static json_t *config_to_json(const struct image_import_options *options)
 	_cleanup_(json_decrefp) json_t *config = json_object();
 	json_t *env = json_array();
 	int bad = json_object_set_new(config, "Env", env);
-	for (char **e = options->env; e && *e; e++)
+	for (const char *const *e = options->env; e && *e; e++)
 		bad |= json_array_append_new(env, json_string(*e));
 	bad |= set_text(config, "WorkingDir", options->cwd);
 	bad |= set_text(config, "User", options->user);

@@ -281,7 +281,7 @@ static int write_node(struct ext4 *fs, const struct tree_node *node, struct cove
 	if (r >= 0)
 		r = ext4_write_inode(fs, node, err);
 	node->inode->written = true;
-	return r < 0 ? error_add_context(err, r, "%.200s", node->name) : 0;
+	return r == COVE_E_IMAGE ? error_add_context(err, r, "%.200s", node->name) : r;
 }
 
 int ext4_finish(struct ext4 *fs, struct tree *tree, struct cove_error *err)

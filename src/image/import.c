@@ -205,6 +205,12 @@ static int add_entry(struct import *im, const char *path, const char *link,
 	return S_ISREG(put->mode) && put->size > 0 ? copy_contents(im, put, err) : 0;
 }
 
+/* The name of the entry that happened to be the one does not help with a full disk. */
+static bool is_about_entry(int code)
+{
+	return code == COVE_E_IMAGE || code == COVE_E_LIMIT;
+}
+
 static int read_source(struct import *im, struct cove_error *err)
 {
 	for (;;) {
@@ -217,7 +223,9 @@ static int read_source(struct import *im, struct cove_error *err)
 			break;
 		r = add_entry(im, path, link, entry, err);
 		if (r < 0)
-			return error_add_context(err, r, "%.200s", *path ? path : "/");
+			return is_about_entry(r)
+				       ? error_add_context(err, r, "%.200s", *path ? path : "/")
+				       : r;
 		im->entries++;
 		if (im->options->on_progress)
 			im->options->on_progress(im->options->arg, im->entries, im->content_bytes);

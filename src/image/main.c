@@ -212,7 +212,7 @@ static int command_import(int argc, char **argv)
 		{ "shell", required_argument, NULL, 'S' },
 		{ 0 },
 	};
-	static char *env[ENV_MAX + 1];
+	static const char *env[ENV_MAX + 1];
 	size_t n_env = 0;
 	struct image_import_options options = IMAGE_IMPORT_OPTIONS_INIT;
 

@@ -124,9 +124,10 @@ static int run(const char *program, const char *const argv[], struct cove_error 
 	if (WIFSIGNALED(status))
 		return error_set(err, COVE_E_SYSTEM, "%s was ended by signal %d", program,
 				 WTERMSIG(status));
+	if (WEXITSTATUS(status) != 0 && *words)
+		return error_set(err, COVE_E_SYSTEM, "%s", words); /* they begin with its name */
 	if (WEXITSTATUS(status) != 0)
-		return error_set(err, COVE_E_SYSTEM, "%s: %s", program,
-				 *words ? words : "failed without a word");
+		return error_set(err, COVE_E_SYSTEM, "%s failed", program);
 	return 0;
 }
 

@@ -58,7 +58,7 @@ struct image **image_list_free(struct image **list, size_t count);
 struct image_import_options {
 	uint64_t disk_bytes; /* 0: twice the content, IMAGE_DISK_DEFAULT_BYTES at least */
 	bool replace;	     /* take the place of an image of that name; otherwise COVE_E_EXISTS */
-	char **env;	     /* config to record, as above; NULL: none */
+	const char *const *env; /* config to record, as above; NULL: none */
 	const char *cwd, *user, *shell;
 
 	/* When it becomes readable the import is given up, with COVE_E_STATE. -1: none. */

@@ -67,6 +67,20 @@ static int run(const char *program, const char *argument, const char *argument2,
 	return program_run(argv, NULL, RUN_TIMEOUT_MS, output, size);
 }
 
+static int parse_version(const char *text, unsigned long *ret_major, unsigned long *ret_minor)
+{
+	static const char start[] = "QEMU emulator version ";
+	char *end;
+	if (strncmp(text, start, strlen(start)) != 0)
+		return -EINVAL;
+	unsigned long major = strtoul(text + strlen(start), &end, 10);
+	if (*end != '.')
+		return -EINVAL;
+	*ret_major = major;
+	*ret_minor = strtoul(end + 1, NULL, 10);
+	return 0;
+}
+
 static void examine_qemu(struct doctor_report *report)
 {
 	struct doctor_finding *f = finding(report, "qemu");
@@ -78,14 +92,14 @@ static void examine_qemu(struct doctor_report *report)
 	}
 
 	char output[16384];
-	unsigned major = 0, minor = 0;
+	unsigned long major, minor;
 	int r = run(qemu, "--version", NULL, output, sizeof(output));
-	if (r != 0 || sscanf(output, "QEMU emulator version %u.%u", &major, &minor) != 2) {
+	if (r != 0 || parse_version(output, &major, &minor) < 0) {
 		say(f, DOCTOR_FAIL, "%s does not tell its version", qemu);
 		fix(f, "apt install --reinstall qemu-system-x86");
 		return;
 	}
-	say(f, DOCTOR_OK, "%s, version %u.%u", qemu, major, minor);
+	say(f, DOCTOR_OK, "%s, version %lu.%lu", qemu, major, minor);
 	if (major < QEMU_MAJOR || (major == QEMU_MAJOR && minor < QEMU_MINOR)) {
 		f->status = DOCTOR_WARN;
 		fix(f, "Cove is tested with %u.%u and newer", QEMU_MAJOR, QEMU_MINOR);
@@ -186,7 +200,7 @@ static void nearest_existing(char *path)
 	while (stat(path, &st) < 0) {
 		char *slash = strrchr(path, '/');
 		if (!slash || slash == path) {
-			strcpy(path, "/");
+			path[1] = 0; /* the root, which is there */
 			return;
 		}
 		*slash = 0;

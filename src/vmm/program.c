@@ -175,11 +175,9 @@ int program_spawn(const struct program_start *start, pid_t *ret)
 	/* No handler of ours may run in the child, where it would act on shared descriptors. */
 	sigset_t all, before;
 	sigfillset(&all);
-	int r = pthread_sigmask(SIG_BLOCK, &all, &before);
-	if (r != 0)
-		return -r;
+	pthread_sigmask(SIG_BLOCK, &all, &before); /* fails only for a bad SIG_BLOCK */
 	pid_t parent = getpid(), pid = fork();
-	r = pid < 0 ? -errno : 0;
+	int r = pid < 0 ? -errno : 0;
 	if (pid == 0)
 		child(start, parent);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -23,8 +23,6 @@
 #include "base/macro.h"
 #include "samples.h"
 
-extern char **environ;
-
 #define IMAGE	    "busybox"
 #define GUEST_SPAWN "/tmp/guest-spawn"
 #define ARGV(...)   ((const char *const[]){ __VA_ARGS__, NULL })

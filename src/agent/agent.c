@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#include "agent/poison.h"
+
+/* The limits of descriptors that commands get: what systemd gives its services. */
+#define COMMAND_NOFILE_SOFT 1024
+#define COMMAND_NOFILE_HARD 1048576
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * Commands get all signals at their defaults. execve() resets handlers but leaves alone what is
+ * ignored, so nothing is ignored here: neither what was inherited, nor SIGPIPE.
+ */
+static int set_signals(void)
+{
+	struct sigaction action = { .sa_handler = SIG_DFL };
+	for (int i = 1; i <= SIGRTMAX; i++)
+		sigaction(i, &action, NULL); /* fails for SIGKILL, SIGSTOP and glibc's own */
+	action.sa_handler = ignore;
+	action.sa_flags = SA_RESTART;
+	if (sigaction(SIGPIPE, &action, NULL) < 0)
+		return -errno;
+	sigset_t none;
+	sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+}
+
+/* As many descriptors as there may be for us; the usual number for commands. */
+static int set_nofile(struct agent *agent)
+{
+	struct rlimit own;
+	if (agent->is_init) {
+		own.rlim_cur = own.rlim_max = COMMAND_NOFILE_HARD;
+		if (setrlimit(RLIMIT_NOFILE, &own) < 0)
+			return -errno;
+	} else {
+		if (getrlimit(RLIMIT_NOFILE, &own) < 0)
+			return -errno;
+		own.rlim_cur = own.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &own) < 0)
+			return -errno;
+	}
+	agent->nofile.rlim_max = MIN(own.rlim_max, (rlim_t)COMMAND_NOFILE_HARD);
+	agent->nofile.rlim_cur = MIN(own.rlim_max, (rlim_t)COMMAND_NOFILE_SOFT);
+	return 0;
+}
+
+/* 0, 1 and 2 are something, so that no other descriptor gets their numbers. */
+static int set_descriptors(struct agent *agent)
+{
+	do {
+		agent->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (agent->null_fd < 0)
+			return -errno;
+	} while (agent->null_fd <= 2);
+	/* What was inherited is nobody else's business. */
+	syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC);
+	return 0;
+}
+
+static void on_child(uv_signal_t *handle, int signal)
+{
+	(void)signal;
+	reaper_run(handle->data);
+}
+
+static void on_stop(uv_signal_t *handle, int signal)
+{
+	(void)signal;
+	shutdown_begin(handle->data, 0, 0);
+}
+
+static int watch_signals(struct agent *agent)
+{
+	agent->child_signal.data = agent->stop_signal.data = agent;
+	int r = uv_signal_init(&agent->loop, &agent->child_signal);
+	if (r >= 0)
+		r = uv_signal_start(&agent->child_signal, on_child, SIGCHLD);
+	if (r >= 0)
+		r = uv_signal_init(&agent->loop, &agent->stop_signal);
+	if (r >= 0 && !agent->is_init)
+		r = uv_signal_start(&agent->stop_signal, on_stop, SIGTERM);
+	return r;
+}
+
+int agent_init(struct agent *agent, bool is_init)
+{
+	*agent = (struct agent){ .is_init = is_init, .cgroups_fd = -1, .null_fd = -1 };
+	umask(022);
+	/* A fixed threshold, so that the memory of large rings goes back when they do. */
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+
+	int r = set_signals();
+	if (r >= 0)
+		r = set_nofile(agent);
+	if (r >= 0)
+		r = set_descriptors(agent);
+	if (r >= 0 && !is_init && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		r = -errno;
+	if (r >= 0)
+		r = uv_loop_init(&agent->loop);
+	if (r >= 0)
+		r = watch_signals(agent);
+	if (r >= 0)
+		r = sessions_init(agent);
+	if (r >= 0)
+		r = shutdown_init(agent);
+	return r;
+}
+
+int agent_run(struct agent *agent)
+{
+	int r = uv_run(&agent->loop, UV_RUN_DEFAULT);
+	if (agent->shutdown.phase == SHUTDOWN_DONE)
+		return 0;
+	return r < 0 ? r : -EPIPE; /* it has run out of things to wait for */
+}

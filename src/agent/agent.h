@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGENT_AGENT_H
+#define AGENT_AGENT_H
+
+/* The whole agent: one event loop, one link, the sessions. */
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "agent/event.h"
+#include "agent/server.h"
+#include "agent/session.h"
+#include "agent/shutdown.h"
+
+/* What commands get unless they say otherwise, from START. */
+struct agent_defaults {
+	char **image_env;
+	char **sandbox_env;
+	char *cwd;
+	char *user;
+	char *shell;
+};
+
+struct agent {
+	uv_loop_t loop;
+	bool is_init;	      /* PID 1 of a machine; false: a process among others, for tests */
+	bool started;	      /* START was there */
+	bool has_job;	      /* ... and went well: commands can be run */
+	int cgroups_fd;	      /* the folder of the sessions' cgroups; -1: none */
+	int null_fd;	      /* /dev/null, the stdin of many */
+	struct rlimit nofile; /* as commands get it; the agent's own is higher */
+	struct agent_defaults defaults;
+	struct server server;
+	struct sessions sessions;
+	struct shutdown shutdown;
+	uv_signal_t child_signal;
+	uv_signal_t stop_signal;
+	bool children_left; /* as of the last SIGCHLD */
+};
+
+/* Everything but the link's descriptor. Negative errno. */
+int agent_init(struct agent *agent, bool is_init) _must_check_;
+/* Serves; returns when there is nothing more to do (never, in a machine). */
+int agent_run(struct agent *agent);
+
+/* Reaps whatever has died; leaders end their sessions. */
+void reaper_run(struct agent *agent);
+
+#endif

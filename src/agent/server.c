@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "agent/log.h"
+#include "agent/viewer.h"
+#include "base/error.h"
+#include "base/fd.h"
+
+#include "agent/poison.h"
+
+/* ---- saying something ---- */
+
+static void check(struct agent *agent, int r)
+{
+	if (r >= 0 || r == -ENOENT)
+		return; /* the stream was closed meanwhile: nobody wants to know */
+	agent->server.broken = true;
+}
+
+void server_send(struct agent *agent, uint32_t stream, uint8_t type,
+		 const ProtobufCMessage *message)
+{
+	check(agent, wire_send_message(agent->server.link, stream, type, message));
+}
+
+void server_send_eof(struct agent *agent, uint32_t stream, unsigned channel, uint64_t total)
+{
+	check(agent, wire_link_send_eof(agent->server.link, stream, channel, total));
+}
+
+void server_send_failure(struct agent *agent, uint32_t stream, uint8_t type,
+			 const struct cove_error *err)
+{
+	check(agent, wire_send_failure(agent->server.link, stream, type, err));
+}
+
+void server_acknowledge(struct agent *agent, uint32_t stream, uint32_t request,
+			const struct cove_error *err)
+{
+	Cove__Wire__Ack m = COVE__WIRE__ACK__INIT;
+	Cove__Wire__Failure failure = COVE__WIRE__FAILURE__INIT;
+	m.request = request;
+	if (err) {
+		wire_failure_from_error(&failure, err);
+		m.failure = &failure;
+	}
+	server_send(agent, stream, WIRE_ACK, &m.base);
+}
+
+bool server_is_flushed(struct agent *agent)
+{
+	return !wire_link_wants_output(agent->server.link);
+}
+
+/* ---- starting again ---- */
+
+/* All streams are gone: by the peer's wish, or because we have to start again. Sessions go on. */
+static void forget_streams(struct agent *agent)
+{
+	shutdown_forget_stream(agent);
+	LIST_FOREACH_SAFE (i, &agent->sessions.all) {
+		struct session *s = LIST_ENTRY(i, struct session, in_all);
+		session_drop_kill_requests(s, 0);
+		session_input_forget_streams(s);
+		/* The last one may take the session with it. */
+		for (unsigned left = s->n_viewers; left > 0; left--)
+			viewer_free(LIST_ENTRY(s->viewers.next, struct viewer, in_session));
+	}
+}
+
+static bool start_again(struct agent *agent)
+{
+	struct server *server = &agent->server;
+	int r = wire_link_resync(server->link, 0);
+	if (r < 0)
+		agent_log("link: %s", error_errno_text(-r));
+	server->broken = r < 0; /* another turn, another try */
+	forget_streams(agent);
+	return !server->broken;
+}
+
+/* ---- nobody there ---- */
+
+/*
+ * A virtio port without a host reads as end of file and polls as hung up, for as long as that
+ * lasts; the driver sends SIGIO when it changes. A socket that has ended has ended for good.
+ */
+static void go_away(struct agent *agent)
+{
+	struct server *server = &agent->server;
+	server->away = true;
+	watch_set(server->watch, 0);
+	if (!agent->is_init)
+		shutdown_begin(agent, 0, 0);
+	else if (fcntl(server->fd, F_SETFL, O_NONBLOCK | O_ASYNC) < 0)
+		agent_log("link: no SIGIO: %s", error_errno_text(errno));
+}
+
+static void on_port_signal(uv_signal_t *handle, int signal)
+{
+	struct server *server = handle->data;
+	(void)signal;
+	/* With O_ASYNC there would be a signal for each piece of input, too. */
+	if (fcntl(server->fd, F_SETFL, O_NONBLOCK) < 0)
+		agent_log("link: %s", error_errno_text(errno));
+	server->away = false; /* if it is still so, the next read says it */
+}
+
+/* ---- reading ---- */
+
+static void on_event(struct agent *agent, const struct wire_event *event)
+{
+	switch (event->kind) {
+	case WIRE_EVENT_SYNCED:
+		forget_streams(agent);
+		break;
+	case WIRE_EVENT_MESSAGE:
+	case WIRE_EVENT_DATA:
+	case WIRE_EVENT_EOF:
+	case WIRE_EVENT_CLOSE:
+		requests_handle(agent, event);
+		break;
+	default:
+		break; /* HELLO, CREDIT, PONG, GOODBYE: the engine has done what there is to do */
+	}
+}
+
+static void take_events(struct agent *agent)
+{
+	struct server *server = &agent->server;
+	struct wire_event event;
+	int r;
+	do {
+		r = wire_link_next(server->link, &event);
+		if (r > 0)
+			on_event(agent, &event);
+		if (r < 0) {
+			agent_log("link: %s", wire_link_error(server->link));
+			server->broken = true;
+		}
+		/* What it looks for then may already be in the rest of the input. */
+		if (server->broken && !start_again(agent))
+			return;
+	} while (r != 0 && r != -ENOMEM);
+}
+
+static void receive(struct agent *agent)
+{
+	struct server *server = &agent->server;
+	for (size_t total = 0; total < SERVER_READ_MAX && wire_link_wants_input(server->link);) {
+		uint8_t *p;
+		size_t n;
+		wire_link_input(server->link, &p, &n);
+		ssize_t k = read(server->fd, p, n);
+		if (k < 0 && errno == EINTR)
+			continue;
+		if (k < 0 && errno == EAGAIN)
+			return;
+		if (k <= 0) {
+			go_away(agent);
+			return;
+		}
+		wire_link_received(server->link, (size_t)k);
+		take_events(agent);
+		total += (size_t)k;
+	}
+}
+
+static void on_link(void *userdata, unsigned events)
+{
+	struct agent *agent = userdata;
+	if (events & UV_WRITABLE)
+		agent->server.blocked = false;
+	if (events & UV_READABLE)
+		receive(agent);
+}
+
+/* ---- writing ---- */
+
+/* Everything that waits, or as much as one turn of the loop allows. */
+static void send_waiting(struct agent *agent)
+{
+	struct server *server = &agent->server;
+	struct iovec iov[16];
+	int count;
+	for (size_t total = 0; !server->blocked && !server->away && total < SERVER_WRITE_MAX;) {
+		count = wire_link_output(server->link, iov, ARRAY_SIZE(iov));
+		if (count == 0)
+			return;
+		ssize_t k = writev(server->fd, iov, count);
+		int error = k < 0 ? errno : 0;
+		wire_link_sent(server->link, k > 0 ? (size_t)k : 0);
+		if (error == EAGAIN)
+			server->blocked = true;
+		else if (error && error != EINTR)
+			go_away(agent);
+		total += k > 0 ? (size_t)k : 0;
+	}
+}
+
+/* Before the loop waits: whatever its turn has brought is written, and what to wait for is set. */
+static void on_prepare(uv_prepare_t *handle)
+{
+	struct agent *agent = handle->data;
+	struct server *server = &agent->server;
+
+	if (server->broken)
+		start_again(agent);
+	shutdown_step(agent);
+	send_waiting(agent);
+	shutdown_step(agent);
+	if (server->away)
+		return;
+	unsigned events = wire_link_wants_input(server->link) ? UV_READABLE : 0;
+	if (wire_link_wants_output(server->link))
+		events |= UV_WRITABLE;
+	watch_set(server->watch, events);
+}
+
+/* ---- life ---- */
+
+int server_init(struct agent *agent, int fd)
+{
+	struct server *server = &agent->server;
+	const struct wire_link_options options = {
+		.role = WIRE_RESPONDER,
+		.software = "cove-agent " COVE_VERSION,
+		.data_max = agent->is_init ? SERVER_PORT_WRITE_MAX : 0,
+		.source = { .peek = viewer_peek, .consumed = viewer_consumed },
+	};
+	*server = (struct server){ .agent = agent, .fd = fd };
+
+	int r = fd_set_nonblocking(fd, true);
+	if (r >= 0)
+		r = wire_link_new(&options, &server->link);
+	if (r >= 0)
+		r = watch_new(&agent->loop, fd, on_link, agent, &server->watch);
+	if (r >= 0)
+		r = uv_prepare_init(&agent->loop, &server->prepare);
+	if (r < 0)
+		return r;
+	server->prepare.data = agent;
+	r = uv_prepare_start(&server->prepare, on_prepare);
+	if (r < 0 || !agent->is_init)
+		return r;
+
+	/* Ready for go_away(). */
+	if (fcntl(fd, F_SETOWN, getpid()) < 0)
+		return -errno;
+	r = uv_signal_init(&agent->loop, &server->port_signal);
+	if (r < 0)
+		return r;
+	server->port_signal.data = server;
+	return uv_signal_start(&server->port_signal, on_port_signal, SIGIO);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stdin: written through at once where the command's pipe takes it; what it does not take waits
+ * here, and the stream it came on gets no new credit until it is written. So a command that does
+ * not read blocks its own writer only, and holds no more than the windows of its viewers.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+
+#include "agent/agent.h"
+#include "agent/viewer.h"
+#include "base/fd.h"
+
+#include "agent/poison.h"
+
+/* Small writes one after the other share an allocation. */
+#define INPUT_CHUNK_MIN 4096u
+
+struct input_chunk {
+	struct list in_chunks;
+	uint32_t stream; /* whose credit it is; 0: nobody's any more */
+	size_t allocated;
+	size_t head;
+	size_t tail;
+	uint8_t data[];
+};
+
+static void on_writable(void *userdata, unsigned events);
+
+int session_input_init(struct session_input *in, struct session *s, int fd)
+{
+	*in = (struct session_input){ .fd = fd };
+	list_init(&in->chunks);
+	return fd < 0 ? 0 : watch_new(&s->agent->loop, fd, on_writable, s, &in->watch);
+}
+
+static void close_sink(struct session_input *in)
+{
+	in->watch = watch_free(in->watch);
+	in->fd = fd_close(in->fd);
+}
+
+/* n bytes of the stream are written, or given up: its writer may send as many more. */
+static void give_credit(struct session *s, uint32_t stream, size_t n)
+{
+	if (!stream || !n)
+		return;
+	int r = wire_link_consumed(s->agent->server.link, stream, WIRE_STDIN, n);
+	if (r < 0 && r != -ENOENT)
+		s->agent->server.broken = true;
+}
+
+static void free_chunk(struct session *s, struct input_chunk *c)
+{
+	give_credit(s, c->stream, c->tail - c->head);
+	s->input.queued -= c->allocated;
+	list_remove(&c->in_chunks);
+	free(c);
+}
+
+static struct input_chunk *first_chunk(struct session_input *in)
+{
+	return list_empty(&in->chunks) ? NULL
+				       : LIST_ENTRY(in->chunks.next, struct input_chunk, in_chunks);
+}
+
+static void drop_chunks(struct session *s)
+{
+	struct input_chunk *c;
+	while ((c = first_chunk(&s->input)))
+		free_chunk(s, c);
+}
+
+void session_input_done(struct session *s)
+{
+	session_input_forget_streams(s);
+	drop_chunks(s);
+	close_sink(&s->input);
+}
+
+void session_input_forget_streams(struct session *s)
+{
+	LIST_FOREACH (i, &s->input.chunks)
+		LIST_ENTRY(i, struct input_chunk, in_chunks)->stream = 0;
+}
+
+/* Nobody reads it any more. Writers learn it once each, when they next write or did already. */
+static void fail(struct session *s, int error)
+{
+	s->input.error = error;
+	LIST_FOREACH (i, &s->input.chunks) {
+		uint32_t stream = LIST_ENTRY(i, struct input_chunk, in_chunks)->stream;
+		LIST_FOREACH (j, &s->viewers) {
+			struct viewer *v = LIST_ENTRY(j, struct viewer, in_session);
+			if (v->stream == stream)
+				viewer_stdin_error(v, error);
+		}
+	}
+	drop_chunks(s);
+	close_sink(&s->input);
+}
+
+static ssize_t write_some(int fd, const void *data, size_t n)
+{
+	ssize_t k;
+	do
+		k = write(fd, data, n);
+	while (k < 0 && errno == EINTR);
+	return k < 0 ? -errno : k;
+}
+
+/* The terminal's EOF character, where a line discipline is there to make it an end. */
+static void type_eof(struct session *s)
+{
+	struct termios t;
+	if (tcgetattr(s->input.fd, &t) < 0 || !(t.c_lflag & ICANON) || t.c_cc[VEOF] == 0)
+		return;
+	/* A terminal whose input is full of unread lines drops what is typed, this as well. */
+	(void)write_some(s->input.fd, &t.c_cc[VEOF], 1);
+}
+
+static void finish_closing(struct session *s)
+{
+	s->input.closing = false;
+	if (s->tty)
+		type_eof(s);
+	else
+		close_sink(&s->input);
+}
+
+/* Writes what is queued, as far as it goes. */
+static void flush(struct session *s)
+{
+	struct session_input *in = &s->input;
+	struct input_chunk *c;
+	while ((c = first_chunk(in))) {
+		ssize_t k = write_some(in->fd, c->data + c->head, c->tail - c->head);
+		if (k == -EAGAIN) {
+			watch_set(in->watch, UV_WRITABLE);
+			return;
+		}
+		if (k < 0) {
+			fail(s, (int)-k);
+			return;
+		}
+		give_credit(s, c->stream, (size_t)k);
+		c->head += (size_t)k;
+		if (c->head == c->tail)
+			free_chunk(s, c);
+	}
+	watch_set(in->watch, 0);
+	if (in->closing)
+		finish_closing(s);
+}
+
+static void on_writable(void *userdata, unsigned events)
+{
+	(void)events;
+	flush(userdata);
+}
+
+static int queue(struct session_input *in, uint32_t stream, const uint8_t *data, size_t n)
+{
+	if (!list_empty(&in->chunks)) {
+		struct input_chunk *last =
+			LIST_ENTRY(in->chunks.prev, struct input_chunk, in_chunks);
+		if (last->stream == stream && n <= last->allocated - last->tail) {
+			memcpy(last->data + last->tail, data, n);
+			last->tail += n;
+			return 0;
+		}
+	}
+
+	size_t allocated = MAX(n, (size_t)INPUT_CHUNK_MIN);
+	if (allocated > SESSION_INPUT_MAX - in->queued)
+		return -ENOBUFS;
+	struct input_chunk *c = malloc(sizeof(*c) + allocated);
+	if (!c)
+		return -ENOMEM;
+	*c = (struct input_chunk){ .stream = stream, .allocated = allocated, .tail = n };
+	memcpy(c->data, data, n);
+	list_append(&in->chunks, &c->in_chunks);
+	in->queued += allocated;
+	return 0;
+}
+
+int session_input_write(struct session *s, uint32_t stream, const void *data, size_t n)
+{
+	struct session_input *in = &s->input;
+	const uint8_t *p = data;
+	int r = 0;
+
+	if (in->fd < 0 || (in->closing && !s->tty))
+		r = in->error ? -in->error : -EPIPE;
+	if (r == 0) {
+		in->accepted += n;
+		while (n > 0 && list_empty(&in->chunks)) {
+			ssize_t k = write_some(in->fd, p, n);
+			if (k == -EAGAIN)
+				break;
+			if (k < 0) {
+				r = (int)k;
+				fail(s, -r);
+				break;
+			}
+			give_credit(s, stream, (size_t)k);
+			p += k;
+			n -= (size_t)k;
+		}
+	}
+	if (r == 0 && n > 0) {
+		r = queue(in, stream, p, n);
+		if (r == 0)
+			watch_set(in->watch, UV_WRITABLE);
+	}
+	/* What is not wanted does not block its writer either. */
+	if (r < 0)
+		give_credit(s, stream, n);
+	return r;
+}
+
+void session_input_close(struct session *s)
+{
+	struct session_input *in = &s->input;
+	if (in->fd < 0)
+		return;
+	in->closing = true;
+	if (list_empty(&in->chunks))
+		finish_closing(s);
+}

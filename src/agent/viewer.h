@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGENT_VIEWER_H
+#define AGENT_VIEWER_H
+
+/*
+ * A stream that looks at a session: the one that started it, and those that attached. Each has its
+ * own place in the output. A lossless viewer holds the command up when it does not take what is
+ * there; a lossy one is overtaken, and sees a jump in the offsets.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/macro.h"
+#include "wire/link.h"
+
+struct session;
+
+struct viewer {
+	struct list in_session;
+	struct session *session;
+	uint32_t stream;
+	uint64_t next[WIRE_CHANNELS]; /* offset of the next byte to send */
+	bool starter;
+	bool lossy;
+	bool write;   /* may write stdin, signal, kill and resize */
+	bool collect; /* the session is forgotten once it was told the end */
+	bool told_end;
+	bool told_stdin_error;
+};
+
+/*
+ * Makes the stream a viewer, and tells it what there is to tell: that the session was started, ends
+ * of channels, the end. -ENOMEM, or -EBUSY with SESSION_VIEWERS_MAX there.
+ */
+int viewer_new(struct session *s, const struct viewer *options, bool already_running) _must_check_;
+/* The stream is gone. May free the session. */
+void viewer_free(struct viewer *v);
+
+/* For the link's source. */
+size_t viewer_peek(void *userdata, uint32_t stream, unsigned channel, size_t max,
+		   struct wire_chunk *ret);
+void viewer_consumed(void *userdata, uint32_t stream, unsigned channel, size_t n);
+
+/* What the session has to say to all its viewers. */
+void viewers_output(struct session *s, unsigned channel); /* there is more */
+void viewers_eof(struct session *s, unsigned channel);
+void viewers_exited(struct session *s);
+
+void viewer_stdin_error(struct viewer *v, int error); /* once */
+
+/* The oldest byte of the channel that a lossless viewer still has to get; the end if none. */
+uint64_t viewers_keep(const struct session *s, unsigned channel);
+/* Whether every lossless viewer got everything up to the session's end. */
+bool viewers_are_served(const struct session *s);
+
+#endif

@@ -221,11 +221,43 @@ static void test_man_page_uses(void)
 	check_uses(&mdoc);
 }
 
+/* `tests/…-test.c` "case" in docs/failures.md: the file is there and has that case. */
+static void check_case(const char *reference)
+{
+	char path[128], name[128], text[160];
+
+	if (sscanf(reference, "`%127[^`]` \"%127[^\"]\"", path, name) != 2)
+		return;
+	_cleanup_free_ char *source = read_source(path);
+	snprintf(text, sizeof(text), "{ \"%s\",", name);
+	if (!strstr(source, text))
+		tap_fail(__FILE__, __LINE__, "%s has no case \"%s\"", path, name);
+}
+
+static void test_failures(void)
+{
+	_cleanup_free_ char *document = read_source("docs/failures.md");
+	unsigned n = 0;
+
+	/* Lines may be broken anywhere in a name. */
+	size_t k = 0;
+	for (const char *p = document; *p; p++)
+		if (!isspace((unsigned char)*p))
+			document[k++] = *p;
+		else if (k && document[k - 1] != ' ')
+			document[k++] = ' ';
+	document[k] = 0;
+	for (const char *p = document; (p = strstr(p, "`tests/")); p++, n++)
+		check_case(p);
+	CHECK_INT(n, >, 20);
+}
+
 static const struct tap_test tests[] = {
 	{ "docs/cli.md", test_markdown },
 	{ "docs/cove.1", test_man_page },
 	{ "shared options in docs/cli.md", test_markdown_uses },
 	{ "shared options in docs/cove.1", test_man_page_uses },
+	{ "the tests that docs/failures.md names", test_failures },
 };
 
 int main(int argc, char **argv)

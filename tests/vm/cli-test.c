@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What only a real machine can show of `cove`; the rest, which is tested on real machines too, is
+ * tests/integration/cli/sandbox-test.c.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/utsname.h>
+
+#include "harness/tap.h"
+#include "integration/cli/command.h"
+
+#define TIMEOUT_S 120
+
+static void test_python(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+	struct utsname host;
+
+	CHECK_SYS(uname(&host));
+	COVE(&c, "run", "python", "python", "-c", "import platform; print(platform.release())");
+	CHECK_COMMAND(&c, 0, NULL, "");
+	CHECK_CONTAINS(c.out, "cloud-amd64\n");
+	CHECK(strncmp(c.out, host.release, strlen(host.release)) != 0);
+
+	COVE(&c, "run", "python", "python", "-c", "import sys; sys.exit(7)");
+	CHECK_COMMAND(&c, 7, "", "");
+}
+
+static void test_machine(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+
+	COVE(&c, "run", "-n", "box", "--cpus", "2", "--memory", "256M", "--hostname", "guest-1",
+	     "-u", "1000:1000", "-w", "/tmp", "--read-only", "busybox", "sh", "-c",
+	     "hostname; nproc; id -u; id -g; pwd; [ $(awk '/MemTotal/ { print $2 }' /proc/meminfo) "
+	     "-lt 262144 ] && echo small; touch /tmp/x && echo touched; ls /sys/class/net");
+	CHECK_COMMAND(&c, 0, "guest-1\n2\n1000\n1000\n/tmp\nsmall\ntouched\nlo\n", "");
+
+	COVE(&c, "run", "--read-only", "busybox", "touch", "/x");
+	CHECK_COMMAND(&c, 1, "", "Read-only file system");
+	COVE(&c, "run", "busybox", "touch", "/x");
+	CHECK_COMMAND(&c, 0, "", "");
+}
+
+/* Its disk is the sandbox's own, and it is whole after a stop. */
+static void test_own_disk(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+
+	COVE(&c, "create", "-n", "one", "busybox");
+	CHECK_COMMAND(&c, 0, "one\n", "");
+	COVE(&c, "create", "-n", "two", "busybox");
+	CHECK_COMMAND(&c, 0, "two\n", "");
+	COVE(&c, "shell", "one", "echo 1 >/only-here; cat /only-here; hostname");
+	CHECK_COMMAND(&c, 0, "1\none\n", "");
+	COVE(&c, "exec", "two", "cat", "/only-here");
+	CHECK_COMMAND(&c, 1, "", "No such file or directory");
+	COVE(&c, "stop", "one", "two");
+	CHECK_COMMAND(&c, 0, "one\ntwo\n", "");
+	COVE(&c, "rm", "one", "two");
+	CHECK_COMMAND(&c, 0, "one\ntwo\n", "");
+}
+
+/* The guest's memory is at its end: the command's status says 137, and the line why. */
+static void test_out_of_memory(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+
+	COVE(&c, "run", "--memory", "128M", "--timeout", "60s", "busybox", "tail", "/dev/zero");
+	CHECK_COMMAND(&c, 137, "", "the guest ran out of memory");
+}
+
+static void test_doctor(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+
+	COVE(&c, "doctor");
+	CHECK_COMMAND(&c, 0, NULL, NULL);
+	CHECK(c.out_size > 0);
+	COVE(&c, "image", "ls");
+	CHECK_COMMAND(&c, 0, NULL, "");
+	CHECK_CONTAINS(c.out, "\nbusybox ");
+}
+
+static const struct tap_test tests[] = {
+	{ "python", test_python, .timeout_s = TIMEOUT_S },
+	{ "the machine's shape", test_machine, .timeout_s = TIMEOUT_S },
+	{ "a disk of its own", test_own_disk, .timeout_s = TIMEOUT_S },
+	{ "out of memory", test_out_of_memory, .timeout_s = TIMEOUT_S },
+	{ "doctor", test_doctor, .timeout_s = TIMEOUT_S },
+};
+
+int main(int argc, char **argv)
+{
+	return tap_run(argc, argv, tests, ARRAY_SIZE(tests));
+}

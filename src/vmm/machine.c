@@ -30,6 +30,7 @@
 #include "base/fd.h"
 #include "vmm/arguments.h"
 #include "vmm/confine.h"
+#include "vmm/overlay.h"
 #include "vmm/program.h"
 #include "vmm/vmm.h"
 
@@ -151,6 +152,10 @@ static int open_files(struct launch *l, struct cove_error *err)
 					       files[i].path);
 		l->fds[INDEX(files[i].fd)] = fd;
 	}
+	int r = overlay_check(l->fds[INDEX(MACHINE_FD_OVERLAY)]);
+	if (r < 0)
+		return error_set_errno(err, COVE_E_SYSTEM, r, "%s is not a disk overlay of Cove",
+				       l->config->overlay);
 	return 0;
 }
 

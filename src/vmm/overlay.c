@@ -4,7 +4,7 @@
  * An empty qcow2 file is four clusters of known content, so it is written here: starting qemu-img
  * for it costs 7 ms. The header names no backing file. The image below is given to QEMU on its
  * command line, as an open descriptor; so nothing that is written into an overlay, by whomever, can
- * make a QEMU open another file of the host.
+ * make a QEMU open another file of the host; overlay_check() sees to the rest of the header.
  *
  *	cluster 0   header
  *	cluster 1   refcount table: one entry, for the block in cluster 2
@@ -22,6 +22,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "vmm/overlay.h"
 #include "vmm/vmm.h"
 
 #define CLUSTER_BITS  16u
@@ -52,6 +53,15 @@ struct qcow2_header { /* all of it big-endian */
 #define QCOW2_HEADER_LENGTH 104
 _Static_assert(sizeof(struct qcow2_header) == QCOW2_HEADER_LENGTH + 8, "as in the specification");
 
+#define QCOW2_MAGIC   0x514649fbu /* "QFI\xfb" */
+#define QCOW2_VERSION 3u
+
+/*
+ * What QEMU itself sets while it writes, and clears afterwards: "dirty", "corrupt". The others change
+ * the format, and one of them, the external data file, has a path in it.
+ */
+#define QCOW2_INCOMPATIBLE_ALLOWED 0x3ull
+
 static int write_at(int fd, const void *data, size_t n, uint64_t offset)
 {
 	/* A regular file takes these few bytes at once, or there is no room for them. */
@@ -64,8 +74,8 @@ static int write_at(int fd, const void *data, size_t n, uint64_t offset)
 static int write_empty(int fd)
 {
 	const struct qcow2_header header = {
-		.magic = htobe32(0x514649fb), /* "QFI\xfb" */
-		.version = htobe32(3),
+		.magic = htobe32(QCOW2_MAGIC),
+		.version = htobe32(QCOW2_VERSION),
 		.cluster_bits = htobe32(CLUSTER_BITS),
 		.size = htobe64(VMM_DISK_BYTES),
 		.l1_size = htobe32((uint32_t)L1_ENTRIES),
@@ -86,6 +96,20 @@ static int write_empty(int fd)
 	if (r >= 0)
 		r = write_at(fd, refcounts, sizeof(refcounts), 2 * CLUSTER_BYTES);
 	return r;
+}
+
+int overlay_check(int fd)
+{
+	struct qcow2_header header;
+	ssize_t n = pread(fd, &header, sizeof(header), 0);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n < sizeof(header) || be32toh(header.magic) != QCOW2_MAGIC ||
+	    be32toh(header.version) != QCOW2_VERSION || be64toh(header.size) != VMM_DISK_BYTES ||
+	    header.backing_file_offset || header.backing_file_size || header.crypt_method ||
+	    (be64toh(header.incompatible_features) & ~QCOW2_INCOMPATIBLE_ALLOWED))
+		return -EBADMSG;
+	return 0;
 }
 
 int vmm_overlay_create(int dir_fd, const char *name, struct cove_error *err)

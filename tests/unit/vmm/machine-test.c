@@ -459,6 +459,9 @@ static void test_errors(void)
 	c.overlay = "/nowhere/overlay";
 	check_error(&c, COVE_E_SYSTEM, "/nowhere/overlay cannot be opened: No such file");
 	c = config();
+	c.overlay = initramfs;
+	check_error(&c, COVE_E_SYSTEM, "is not a disk overlay of Cove");
+	c = config();
 	c.kernel = NULL;
 	check_error(&c, COVE_E_INVALID, "kernel");
 	c = config();

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
+#include "vmm/overlay.h"
 #include "vmm/program.h"
 #include "vmm/vmm.h"
 
@@ -93,11 +95,51 @@ static void test_no_room(void)
 	CHECK(access(tap_path("o"), F_OK) < 0);
 }
 
+/* A header as a QEMU might leave it that its guest has taken over. */
+static void test_check(void)
+{
+	static const struct {
+		const char *what;
+		off_t offset;
+		uint8_t value;
+	} changes[] = {
+		{ "magic", 0, 0 },
+		{ "version 2", 7, 2 },
+		{ "a backing file", 15, 0x80 },
+		{ "its name's length", 19, 4 },
+		{ "another size", 31, 1 },
+		{ "encryption", 35, 2 },
+		{ "an external data file", 79, 4 },
+		{ "another cluster format", 79, 16 },
+		{ "a feature nobody knows", 72, 0x80 },
+	};
+	_cleanup_close_ int dir = dir_open();
+	CHECK_OK(vmm_overlay_create(dir, "o", NULL));
+	_cleanup_close_ int fd = (int)CHECK_SYS(open(tap_path("o"), O_RDWR | O_CLOEXEC));
+	CHECK_OK(overlay_check(fd));
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		tap_note("%s", changes[i].what);
+		uint8_t before;
+		CHECK_INT(pread(fd, &before, 1, changes[i].offset), ==, 1);
+		CHECK_INT(before, !=, changes[i].value);
+		CHECK_INT(pwrite(fd, &changes[i].value, 1, changes[i].offset), ==, 1);
+		CHECK_INT(overlay_check(fd), ==, -EBADMSG);
+		CHECK_INT(pwrite(fd, &before, 1, changes[i].offset), ==, 1);
+		CHECK_OK(overlay_check(fd));
+	}
+	/* What QEMU sets while a machine runs. */
+	CHECK_INT(pwrite(fd, "\3", 1, 79), ==, 1);
+	CHECK_OK(overlay_check(fd));
+	CHECK_SYS(ftruncate(fd, 100));
+	CHECK_INT(overlay_check(fd), ==, -EBADMSG);
+}
+
 static const struct tap_test tests[] = {
 	{ "valid to qemu-img", test_valid },
 	{ "small, and for its owner only", test_small_and_private },
 	{ "a taken name is refused", test_taken },
 	{ "nothing is left without room", test_no_room },
+	{ "changed headers are refused", test_check },
 };
 
 int main(int argc, char **argv)

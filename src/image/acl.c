@@ -12,6 +12,8 @@
 #include "base/error.h"
 
 /* As in the kernel's posix_acl_xattr.h: version, then entries, by tag and then by id. */
+#define ACL_ACCESS  "system.posix_acl_access"
+#define ACL_DEFAULT "system.posix_acl_default"
 #define ACL_VERSION 2
 #define ACL_NO_ID   UINT32_C(0xffffffff)
 
@@ -80,8 +82,8 @@ static int read_entries(struct archive_entry *entry, int type, struct acl *acl, 
 		bool has_id = t == ACL_TAG_USER || t == ACL_TAG_GROUP;
 		if (has_id && id == -1)
 			return error_set(err, COVE_E_IMAGE,
-					 "its ACL names %.64s without a number; pack it with "
-					 "--numeric-owner",
+					 "its ACL names %.64s, and no number; import the folder "
+					 "instead, or pack it without --acls",
 					 name ? name : "somebody");
 		if (n == ACL_ENTRIES_MAX)
 			return error_set(err, COVE_E_LIMIT, "its ACL has more than %d entries",
@@ -132,10 +134,15 @@ int acl_from_entry(struct archive_entry *entry, struct tree_inode *inode, struct
 {
 	if (!(archive_entry_acl_types(entry) & ARCHIVE_ENTRY_ACL_TYPE_POSIX1E))
 		return 0;
-	int r = convert(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, "system.posix_acl_access", inode,
-			err);
+	int r = convert(entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, ACL_ACCESS, inode, err);
 	if (r >= 0 && S_ISDIR(inode->mode))
-		r = convert(entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, "system.posix_acl_default",
-			    inode, err);
+		r = convert(entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, ACL_DEFAULT, inode, err);
 	return r;
+}
+
+bool acl_has_xattr(struct archive_entry *entry, const char *name)
+{
+	int types = archive_entry_acl_types(entry);
+	return ((types & ARCHIVE_ENTRY_ACL_TYPE_ACCESS) && !strcmp(name, ACL_ACCESS)) ||
+	       ((types & ARCHIVE_ENTRY_ACL_TYPE_DEFAULT) && !strcmp(name, ACL_DEFAULT));
 }

@@ -3,6 +3,7 @@
 #define IMAGE_ACL_H
 
 #include <archive_entry.h>
+#include <stdbool.h>
 
 #include "cove/error.h"
 #include "image/tree.h"
@@ -12,5 +13,8 @@
  * system.posix_acl_access and _default. With one, the group bits of the mode are its mask.
  */
 int acl_from_entry(struct archive_entry *entry, struct tree_inode *inode, struct cove_error *err);
+
+/* Whether the attribute says once more what the entry has as a list. */
+bool acl_has_xattr(struct archive_entry *entry, const char *name);
 
 #endif

@@ -108,6 +108,7 @@ static int get_env(json_t *config, char ***ret)
 	char **list = calloc(json_array_size(env) + 1, sizeof(char *));
 	if (!list)
 		return -ENOMEM;
+	free(*ret);  /* the empty list that it was made with */
 	*ret = list; /* the image's from here on, and freed with it */
 
 	size_t i;

@@ -70,6 +70,8 @@ static int add_xattrs(const struct import *im, const char *path, struct archive_
 	size_t size;
 	archive_entry_xattr_reset(entry);
 	while (archive_entry_xattr_next(entry, &name, &data, &size) == ARCHIVE_OK) {
+		if (name && acl_has_xattr(entry, name))
+			continue;
 		if (!name || !can_keep_xattr(name)) {
 			note(im, path, "left out the extended attribute ", name ? name : "?");
 			continue;

@@ -291,7 +291,7 @@ static void test_acl_without_number(void)
 	memcpy(archive + 512, record, (size_t)n);
 	tar_header(archive + 1024, "file", '0', 0);
 	import_fails(write_file("t.tar", archive, sizeof(archive)), COVE_E_IMAGE,
-		     "file: its ACL names lisa without a number");
+		     "file: its ACL names lisa, and no number");
 }
 
 static void test_names_for_terminals(void)

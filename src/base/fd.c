@@ -88,11 +88,13 @@ int fd_read_file(int dir_fd, const char *path, size_t max, bool any, char **ret,
 		return -errno;
 	if (!any && !S_ISREG(st.st_mode))
 		return -EINVAL;
-	if (st.st_size > 0 && (uint64_t)st.st_size > max)
+	/* What is no real file says anything of its size: attributes in /sys say 4096. */
+	bool sized = S_ISREG(st.st_mode) && !any;
+	if (sized && st.st_size > 0 && (uint64_t)st.st_size > max)
 		return -EFBIG;
 
-	/* The size is only a hint: /proc says 0, and the file may grow while it is read. */
-	size_t allocated = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096, size = 0;
+	/* The size is only a hint: the file may grow while it is read. */
+	size_t allocated = sized && st.st_size > 0 ? (size_t)st.st_size + 1 : 4096, size = 0;
 	_cleanup_free_ char *data = malloc(allocated);
 	if (!data)
 		return -ENOMEM;

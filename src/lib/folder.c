@@ -87,7 +87,9 @@ int folder_connect(const char *name, int *ret_fd, struct cove_error *err)
 static int open_folder(int dir_fd, const char *name)
 {
 	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0) /* what is no folder is no sandbox */
+		return errno == ENOTDIR || errno == ELOOP ? -ENOENT : -errno;
+	return fd;
 }
 
 /*

@@ -32,7 +32,7 @@ static bool read_process(int proc_fd, const char *pid, struct process *ret)
 	int parent, session;
 	if (!p || sscanf(p + 1, " %c %d %*d %d", &state, &parent, &session) != 3)
 		return false;
-	*ret = (struct process){ atoi(pid), parent, session, false };
+	*ret = (struct process){ (pid_t)strtol(pid, NULL, 10), parent, session, false };
 	return state != 'Z' && state != 'X';
 }
 

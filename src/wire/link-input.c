@@ -453,6 +453,7 @@ static int on_stream_frame(struct wire_link *link, const struct wire_header *h,
 		int r = open_by_peer(link, h, &s);
 		if (r < 0)
 			return r;
+		assert(s);
 		opened = true;
 	} else if (s->rx_type ? s->rx_type != h->type && h->type != WIRE_CLOSE : info->opens) {
 		return link_fail(link, -EPROTO, "stream %u: %s out of place", h->stream,

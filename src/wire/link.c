@@ -356,6 +356,7 @@ static int queue_message(struct wire_link *link, struct link_stream *s, uint8_t 
 
 /* ---- sending ---- */
 
+/* NOLINTNEXTLINE(readability-function-size): one parameter more, for what is one call */
 int wire_link_open_fragment(struct wire_link *link, uint8_t type, const void *payload, size_t size,
 			    bool last, void *userdata, uint32_t *ret_stream)
 {

@@ -314,7 +314,8 @@ static void test_control_first(void)
 /* What did not leave is not consumed: it is asked for again, and may be more by then. */
 static void test_not_taken(void)
 {
-	struct raw_source source = { .data = "abcdefgh", .size = 4 };
+	static const char text[8] = { 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h' };
+	struct raw_source source = { .data = text, .size = 4 };
 	struct raw_link raw;
 	struct iovec iov[16];
 	bring_up_responder(&raw, 1, &source);
@@ -327,7 +328,7 @@ static void test_not_taken(void)
 	source.size = 8;
 	raw_collect(&raw);
 	uint8_t payload[16] = { 0 };
-	memcpy(payload + 8, "abcdefgh", 8);
+	memcpy(payload + 8, text, 8);
 	raw_expect_frame(&raw, WIRE_DATA, 1, 1, payload, 16);
 	CHECK_INT(source.consumed, ==, 1);
 	/* Empty: asked once more, then not before it says so. */

@@ -280,6 +280,20 @@ void fake_until_closed(struct fake *f, uint32_t stream)
 
 /* ---- life ---- */
 
+static void prepare(struct fake *f, int fd, void (*script)(struct fake *f), void *data)
+{
+	*f = (struct fake){ .fd = fd, .script = script, .data = data };
+	list_init(&f->chunks);
+	CHECK_OK(wire_link_new(
+		&(struct wire_link_options){
+			.role = WIRE_RESPONDER,
+			.software = "fake",
+			.source = { .peek = peek, .consumed = consumed },
+			.userdata = f,
+		},
+		&f->link));
+}
+
 static void *run(void *data)
 {
 	struct fake *f = data;
@@ -295,20 +309,17 @@ static void *run(void *data)
 	return NULL;
 }
 
+void fake_run(struct fake *f, int fd, void (*script)(struct fake *f), void *data)
+{
+	prepare(f, fd, script, data);
+	run(f);
+}
+
 cove_sandbox *fake_start(struct fake *f, void (*script)(struct fake *f), void *data)
 {
 	int fds[2];
 	CHECK_SYS(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
-	*f = (struct fake){ .fd = fds[1], .script = script, .data = data };
-	list_init(&f->chunks);
-	CHECK_OK(wire_link_new(
-		&(struct wire_link_options){
-			.role = WIRE_RESPONDER,
-			.software = "fake",
-			.source = { .peek = peek, .consumed = consumed },
-			.userdata = f,
-		},
-		&f->link));
+	prepare(f, fds[1], script, data);
 
 	cove_sandbox *s = calloc(1, sizeof(*s));
 	CHECK(s);

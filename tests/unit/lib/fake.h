@@ -32,6 +32,9 @@ cove_sandbox *fake_start(struct fake *f, void (*script)(struct fake *f), void *d
 /* Frees the handle and waits for the end of the script. */
 void fake_end(struct fake *f, cove_sandbox *sandbox);
 
+/* Runs the script here, on a socket that is closed in the end. */
+void fake_run(struct fake *f, int fd, void (*script)(struct fake *f), void *data);
+
 /* The rest is for scripts. */
 
 /* The next message, DATA, EOF or CLOSE. False when the client has gone. */

@@ -42,13 +42,14 @@ demo: setup
 
 check:
 	$(SETUP) build test
-	$(MAKE) all
+	[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
+	ninja -C $(BUILD) all meson-test-prereq
 	scripts/check.sh $(BUILD)
 
 check-asan:
 	$(SETUP) build test
 	[ -f $(BUILD)-asan/build.ninja ] || meson setup $(BUILD)-asan $(SANITIZE)
-	ninja -C $(BUILD)-asan
+	ninja -C $(BUILD)-asan all meson-test-prereq
 	scripts/check.sh $(BUILD)-asan unit wire process
 
 lint:

@@ -255,13 +255,13 @@ void cli_complete_fish(FILE *f);
 
 /* What is printed (report.c) ------------------------------------------------------------------- */
 
-/* "cove: run: …" and a newline on stderr, control characters made visible. Returns 125. */
-int cli_fail(const struct cli_command *command, const char *format, ...) _printf_(2, 3);
+/* "cove: run: …" and a newline on stderr, control characters made visible. */
+void cli_note(const struct cli_command *command, const char *format, ...) _printf_(2, 3);
+/* The same, as the end of it all. */
+#define cli_fail(...) (cli_note(__VA_ARGS__), CLI_EXIT_FAILURE)
 /* The same for an error of the library, with where it happened and what to do about it. */
 int cli_fail_error(const struct cli_command *command, const struct cove_error *err,
 		   const char *hint);
-/* A remark on stderr that changes nothing. */
-void cli_note(const struct cli_command *command, const char *format, ...) _printf_(2, 3);
 
 /*
  * All bytes to stdout or stderr, whatever they are. -1 on failure, after a message, except where

@@ -51,7 +51,7 @@ static void print_table(struct cove_sandbox_info *const *infos, size_t n)
 {
 	int widths[COLUMNS];
 	const char *cells[COLUMNS];
-	struct row row;
+	struct row row = { 0 };
 
 	for (int i = 0; i < COLUMNS; i++) {
 		widths[i] = (int)strlen(titles[i]);

@@ -6,7 +6,7 @@
 static int run(struct cli_args *args _unused_)
 {
 	printf("cove %s\n", COVE_VERSION);
-	if (strcmp(cove_version(), COVE_VERSION))
+	if (strcmp(cove_version(), COVE_VERSION) != 0)
 		printf("libcove %s\n", cove_version());
 	return 0;
 }

@@ -72,7 +72,7 @@ int main(int argc _unused_, char **arguments)
 	/* "image", and then "ls" */
 	while (commands) {
 		if (!*argv) {
-			cli_fail(command, "a command is needed (see `cove %s%s--help`)",
+			cli_note(command, "a command is needed (see `cove %s%s--help`)",
 				 command ? command->name : "", command ? " " : "");
 			return CLI_EXIT_FAILURE;
 		}

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "cli/cli.h"
 
-#define LINE_MAX_BYTES 2048
+#define TEXT_MAX_BYTES 2048
 
 /*
  * Messages may hold what the guest said (its console, its paths): no byte of theirs may move the
@@ -26,34 +26,19 @@ static void make_harmless(char *text)
 	}
 }
 
-static void say(const struct cli_command *command, const char *format, va_list args)
-{
-	char line[LINE_MAX_BYTES];
-	int n = command ? snprintf(line, sizeof(line), "cove: %s: ", cli_command_name(command))
-			: snprintf(line, sizeof(line), "cove: ");
-	vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
-	make_harmless(line);
-	n = (int)strlen(line);
-	snprintf(line + n, sizeof(line) - (size_t)n, "\n");
-	/* One write, so that lines of several processes do not mix. There is nobody to tell. */
-	_unused_ ssize_t k = write(STDERR_FILENO, line, strlen(line));
-}
-
-int cli_fail(const struct cli_command *command, const char *format, ...)
-{
-	va_list args;
-	va_start(args, format);
-	say(command, format, args);
-	va_end(args);
-	return CLI_EXIT_FAILURE;
-}
-
 void cli_note(const struct cli_command *command, const char *format, ...)
 {
+	char text[TEXT_MAX_BYTES], line[TEXT_MAX_BYTES + 64];
 	va_list args;
+
 	va_start(args, format);
-	say(command, format, args);
+	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
+	make_harmless(text);
+	snprintf(line, sizeof(line), "cove: %s%s%s\n", command ? cli_command_name(command) : "",
+		 command ? ": " : "", text);
+	/* One write, so that lines of several processes do not mix. There is nobody to tell. */
+	_unused_ ssize_t k = write(STDERR_FILENO, line, strlen(line));
 }
 
 int cli_fail_error(const struct cli_command *command, const struct cove_error *err,
@@ -84,7 +69,7 @@ int cli_write(const struct cli_command *command, int fd, const void *data, size_
 			poll(&wait, 1, -1);
 		} else if (errno != EINTR) {
 			if (errno != EPIPE)
-				cli_fail(command, "cannot write to %s: %s",
+				cli_note(command, "cannot write to %s: %s",
 					 fd == STDOUT_FILENO ? "stdout" : "stderr",
 					 error_errno_text(errno));
 			return -1;

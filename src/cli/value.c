@@ -52,26 +52,30 @@ int cli_value_number(const char *text, uint64_t *ret)
 	return 0;
 }
 
-int cli_value_size(const char *text, uint64_t *ret)
+/* "", "B", and "K", "KB" or "KiB" and so on: the power of two that they stand for. */
+static int unit_shift(const char *text)
 {
 	static const char units[] = "KMGT";
+
+	if (!*text || !strcasecmp(text, "B"))
+		return 0;
+	for (int i = 0; units[i]; i++)
+		if (!strncasecmp(text, &units[i], 1) &&
+		    (!text[1] || !strcasecmp(text + 1, "B") || !strcasecmp(text + 1, "iB")))
+			return 10 * (i + 1);
+	return -EINVAL;
+}
+
+int cli_value_size(const char *text, uint64_t *ret)
+{
 	uint64_t value;
-	unsigned shift = 0;
 
 	int r = take_digits(&text, &value);
 	if (r < 0)
 		return r;
-	const char *unit = *text ? strchr(units, toupper((unsigned char)*text)) : NULL;
-	if (unit) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		text++;
-		if (*text == 'i' && toupper((unsigned char)text[1]) == 'B')
-			text++;
-	}
-	if (toupper((unsigned char)*text) == 'B')
-		text++;
-	if (*text)
-		return -EINVAL;
+	int shift = unit_shift(text);
+	if (shift < 0)
+		return shift;
 	if (value > UINT64_MAX >> shift)
 		return -ERANGE;
 	*ret = value << shift;
@@ -129,7 +133,7 @@ int cli_value_duration_ms(const char *text, uint64_t *ret)
 			return r;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-		if (strcmp(text, units[i].name))
+		if (strcmp(text, units[i].name) != 0)
 			continue;
 		/* The fraction is of a unit: millionths of it. */
 		uint64_t part = (fraction * units[i].ms + 999999) / 1000000;

@@ -126,7 +126,7 @@ void command_check(const char *file, int line, const struct command *c, int stat
 		tap_fail(file, line,
 			 "exit status %d instead of %d; stdout: \"%.200s\" stderr: \"%.400s\"",
 			 c->status, status, c->out, c->err);
-	if (out && (strlen(out) != c->out_size || memcmp(out, c->out, c->out_size)))
+	if (out && (strlen(out) != c->out_size || memcmp(out, c->out, c->out_size) != 0))
 		tap_fail(file, line,
 			 "stdout is \"%.400s\" instead of \"%.400s\"; stderr: \"%.400s\"", c->out,
 			 out, c->err);

@@ -119,7 +119,7 @@ static void check_all_in(const struct rows *rows, const struct rows *others, con
 {
 	for (size_t i = 0; i < rows->n; i++) {
 		size_t k = 0;
-		while (k < others->n && strcmp(rows->items[i], others->items[k]))
+		while (k < others->n && strcmp(rows->items[i], others->items[k]) != 0)
 			k++;
 		if (k == others->n)
 			tap_fail(__FILE__, __LINE__, "%s: %s", what, rows->items[i]);
@@ -128,9 +128,10 @@ static void check_all_in(const struct rows *rows, const struct rows *others, con
 
 static char *read_source(const char *path)
 {
-	char *text;
+	char *text = NULL;
 	size_t size;
 	CHECK_OK(fd_read_file(AT_FDCWD, command_source_path(path), DOC_MAX, false, &text, &size));
+	CHECK(text);
 	return text;
 }
 

@@ -55,7 +55,7 @@ static void check_same_lines(char *a, char *b)
 {
 	for (unsigned number = 1; a || b; number++) {
 		char *x = strsep(&a, "\n"), *y = strsep(&b, "\n");
-		if (!x || !y || strcmp(x, y))
+		if (!x || !y || strcmp(x, y) != 0)
 			tap_fail(__FILE__, __LINE__,
 				 "line %u of " GOLDEN " is \"%s\", the program says \"%s\"; if it "
 				 "should, run this test with COVE_UPDATE=1",

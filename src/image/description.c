@@ -139,7 +139,8 @@ int description_read(int dir_fd, struct image *image, struct cove_error *err)
 	size_t size;
 	int r = fd_read_file(dir_fd, DESCRIPTION_FILE, DESCRIPTION_MAX_BYTES, false, &text, &size);
 	if (r < 0)
-		return error_set_errno(err, COVE_E_IMAGE, r, DESCRIPTION_FILE);
+		return error_set_errno(err, r == -ENOMEM ? COVE_E_NO_MEMORY : COVE_E_IMAGE, r,
+				       DESCRIPTION_FILE);
 
 	json_error_t where;
 	_cleanup_(json_decrefp) json_t *root = json_loadb(text, size, 0, &where);

@@ -19,6 +19,7 @@
 #include "image/source.h"
 #include "image/staging.h"
 #include "image/store.h"
+#include "image/text.h"
 #include "image/tree.h"
 
 #define SIZE_UNIT_BYTES (UINT64_C(1) << 30) /* a size that was not asked for is a round one */
@@ -274,7 +275,8 @@ static int open_source(struct attempt *a, struct source **ret, struct cove_error
 static int open_disk(const struct attempt *a, struct ext4 **ret, struct cove_error *err)
 {
 	_cleanup_free_ char *path = NULL;
-	if (asprintf(&path, "%s/%s/" IMAGE_DISK_FILE, a->staging->images, a->staging->own_name) < 0)
+	const struct staging *s = a->staging;
+	if (text_format(&path, "%s/%s/" IMAGE_DISK_FILE, s->images, s->own_name) < 0)
 		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
 	int r = mkfs_ext4(path, a->size, err);
 	return r < 0 ? r : ext4_open(path, ret, err);

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/macro.h"
+#include "image/text.h"
 
 #define BLOCK_SIZE UINT64_C(4096)
 #define MIB	   (UINT64_C(1) << 20)
@@ -41,7 +42,7 @@ static int find_program(const char *name, char *ret, size_t size)
 {
 	const char *path = getenv("PATH");
 	_cleanup_free_ char *places = NULL;
-	if (asprintf(&places, "%s:/usr/sbin:/sbin", path ? path : "") < 0)
+	if (text_format(&places, "%s:/usr/sbin:/sbin", path ? path : "") < 0)
 		return -ENOMEM;
 	char *rest = places;
 	for (const char *place; (place = strsep(&rest, ":"));) {
@@ -134,7 +135,10 @@ static int run(const char *program, const char *const argv[], struct cove_error 
 int mkfs_ext4(const char *path, uint64_t size, struct cove_error *err)
 {
 	char program[4096];
-	if (find_program("mke2fs", program, sizeof(program)) < 0)
+	int r = find_program("mke2fs", program, sizeof(program));
+	if (r == -ENOMEM)
+		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
+	if (r < 0)
 		return error_set(err, COVE_E_MISSING,
 				 "mke2fs is not installed (Debian: apt install e2fsprogs)");
 

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/paths.h"
+#include "image/text.h"
 
 #define LOCK_FILE  "lock"
 #define STORE_LOCK ".lock"
@@ -67,9 +68,10 @@ static int open_images(struct staging *s, const char *name, struct cove_error *e
 {
 	_cleanup_free_ char *path = NULL;
 	int r = paths_make(PATHS_DATA, &path, "images");
+	if (r == -ENOENT)
+		return error_set(err, COVE_E_SYSTEM, "no place for images: set HOME or COVE_HOME");
 	if (r < 0)
-		return error_set_errno(err, COVE_E_SYSTEM, r,
-				       "no place for images: set HOME or COVE_HOME");
+		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
 	r = fd_mkdir_parents(path, 0700);
 	if (r < 0)
 		return error_set_errno(err, COVE_E_SYSTEM, r, "%.200s", path);
@@ -99,8 +101,8 @@ static int make_folder(struct staging *s)
 {
 	for (int i = 0; i < ATTEMPTS_MAX; i++) {
 		_cleanup_free_ char *own = NULL;
-		int n = i == 0 ? asprintf(&own, ".%s.%d.tmp", s->name, (int)getpid())
-			       : asprintf(&own, ".%s.%d-%d.tmp", s->name, (int)getpid(), i);
+		int n = i == 0 ? text_format(&own, ".%s.%d.tmp", s->name, (int)getpid())
+			       : text_format(&own, ".%s.%d-%d.tmp", s->name, (int)getpid(), i);
 		if (n < 0)
 			return -ENOMEM;
 		if (mkdirat(s->images_fd, own, 0755) == 0) {
@@ -157,7 +159,7 @@ static int exchange(struct staging *s)
 		return -errno;
 
 	_cleanup_free_ char *old = NULL;
-	if (asprintf(&old, "%.*s.old.tmp", (int)strlen(s->own_name) - 4, s->own_name) < 0)
+	if (text_format(&old, "%.*s.old.tmp", (int)strlen(s->own_name) - 4, s->own_name) < 0)
 		return -ENOMEM;
 	if (renameat(s->images_fd, s->name, s->images_fd, old) < 0)
 		return -errno;

@@ -15,6 +15,7 @@
 #include "base/paths.h"
 #include "image/description.h"
 #include "image/staging.h"
+#include "image/text.h"
 
 /* Each costs a few files' reading; more is a folder that is no image store. */
 #define IMAGES_MAX 10000
@@ -60,21 +61,26 @@ static int load_disk(int fd, const char *images, struct image *image, struct cov
 	image->used_bytes = (uint64_t)st.st_blocks * 512;
 
 	_cleanup_free_ char *real = realpath(images, NULL);
-	if (!real || asprintf(&image->disk_path, "%s/%s/" IMAGE_DISK_FILE, real, image->name) < 0)
+	if (!real)
+		return error_set_errno(err, errno == ENOMEM ? COVE_E_NO_MEMORY : COVE_E_IMAGE,
+				       errno, IMAGE_DISK_FILE);
+	if (text_format(&image->disk_path, "%s/%s/" IMAGE_DISK_FILE, real, image->name) < 0)
 		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
 	return 0;
 }
 
-/* -ENOENT, with no error set, when there is none of that name in the folder. */
+/* NULL, and no failure, when there is none of that name in the folder. */
 static int load(const char *images, bool built_in, const char *name, struct image **ret,
 		struct cove_error *err)
 {
 	_cleanup_free_ char *path = NULL;
-	if (asprintf(&path, "%s/%s", images, name) < 0)
+	if (text_format(&path, "%s/%s", images, name) < 0)
 		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT)
-		return -ENOENT;
+	if (fd < 0 && errno == ENOENT) {
+		*ret = NULL;
+		return 0;
+	}
 	if (fd < 0)
 		return error_set_errno(err, COVE_E_IMAGE, errno, "the image %s in %.200s", name,
 				       images);
@@ -127,9 +133,14 @@ int image_store_find(const char *name, struct image **ret, struct cove_error *er
 	if (r < 0)
 		return r;
 	for (int i = 0; i < 2; i++) {
-		r = places[i] ? load(places[i], i == 1, name, ret, err) : -ENOENT;
-		if (r != -ENOENT)
+		struct image *image = NULL;
+		r = places[i] ? load(places[i], i == 1, name, &image, err) : 0;
+		if (r < 0)
 			return r;
+		if (image) {
+			*ret = image;
+			return 0;
+		}
 	}
 	return error_set(err, COVE_E_NOT_FOUND,
 			 "no image named %s, neither in %.200s nor in %.200s", name,
@@ -167,8 +178,10 @@ static int append(struct list_of_images *list, const char *place, bool built_in,
 	struct cove_error why = COVE_ERROR_INIT;
 	struct image *image;
 	int r = load(place, built_in, name, &image, &why);
-	if (r == -ENOENT) /* removed just now */
+	if (r >= 0 && !image) /* removed just now */
 		return 0;
+	if (r == COVE_E_NO_MEMORY) /* says nothing about the image */
+		return error_set(err, r, "out of memory");
 	if (r < 0) {
 		image = image_new(name, built_in);
 		if (image)

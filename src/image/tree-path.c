@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "image/text.h"
 
 int tree_path_clean(const char *path, struct tree_path *ret, struct cove_error *err)
 {
@@ -71,7 +72,7 @@ int tree_walk_follow(struct tree_walk *walk, const char *target)
 
 	/* Each link adds one target at most, so TREE_LINKS_MAX bounds the length too. */
 	char *text;
-	if (asprintf(&text, "%s/%s", target, walk->rest) < 0)
+	if (text_format(&text, "%s/%s", target, walk->rest) < 0)
 		return -ENOMEM;
 	free(walk->text);
 	walk->text = text;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "harness/failing-alloc.h"
 #include "image-test.h"
 #include "image/description.h"
 
@@ -489,6 +490,48 @@ static void test_progress(void)
 	CHECK_INT(seen.bytes, ==, 8);
 }
 
+static bool out_of_memory(int r)
+{
+	return r == COVE_E_NO_MEMORY || (r < 0 && err.os_errno == ENOMEM);
+}
+
+/* Each allocation fails once; the image is there or it is not, and nothing else is. */
+static void test_out_of_memory(void)
+{
+	const char *source = one_file("x");
+	CHECK_SYS(setenv("COVE_SHARE_DIR", tap_path("share"), 1));
+	for (unsigned long n = 1;; n++) {
+		err = (struct cove_error)COVE_ERROR_INIT;
+		failing_alloc_arm(n);
+		int r = import_as("img", source, false);
+		if (!failing_alloc_disarm()) {
+			CHECK_COVE(r, &err);
+			break;
+		}
+		if (!out_of_memory(r))
+			tap_fail(__FILE__, __LINE__, "import, %lu: %d, %s", n, r, err.message);
+		CHECK_INT(store_entries(), ==, 0);
+	}
+	for (unsigned long n = 1;; n++) {
+		struct image *image = NULL, **list = NULL;
+		size_t count = 0;
+		err = (struct cove_error)COVE_ERROR_INIT;
+		failing_alloc_arm(n);
+		int r = image_store_find("img", &image, &err);
+		if (r >= 0)
+			r = image_store_list(&list, &count, &err);
+		bool failed = failing_alloc_disarm();
+		image_free(image);
+		image_list_free(list, count);
+		if (!failed) {
+			CHECK_COVE(r, &err);
+			break;
+		}
+		if (!out_of_memory(r))
+			tap_fail(__FILE__, __LINE__, "find, %lu: %d, %s", n, r, err.message);
+	}
+}
+
 static const struct tap_test tests[] = {
 	{ "the config of an image", test_config },
 	{ "options that are refused", test_bad_options },
@@ -508,6 +551,7 @@ static const struct tap_test tests[] = {
 	{ "where mke2fs is looked for", test_no_mke2fs },
 	{ "a store that cannot be made", test_unwritable_store },
 	{ "progress", test_progress },
+	{ "out of memory", test_out_of_memory },
 };
 
 int main(int argc, char **argv)

@@ -105,18 +105,22 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	struct conn *conn = CONTAINER_OF(poll, struct conn, poll);
 	if (status < 0) {
-		fail(conn, status);
-		return;
+		/*
+		 * An error on the socket (it was closed with bytes of ours unread), at which libuv
+		 * stops watching. What is there to read comes before the error.
+		 */
+		conn->armed = 0;
+		events = UV_READABLE;
 	}
 	if (events & UV_WRITABLE) {
 		conn->blocked = false;
 		conn_touch(conn);
 	}
-	if (!(events & UV_READABLE) || conn->holding)
-		return;
 	size_t n;
-	for (int i = 0; i < CONN_READS_MAX && read_once(conn, &n); i++)
-		;
+	if ((events & UV_READABLE) && !conn->holding)
+		for (int i = 0; i < CONN_READS_MAX && read_once(conn, &n); i++)
+			;
+	arm(conn);
 }
 
 void conn_drain(struct conn *conn, size_t max)

@@ -2,13 +2,18 @@
 #ifndef SUPERVISOR_LIMITS_H
 #define SUPERVISOR_LIMITS_H
 
-/* Everything that a guest or a client can make grow, or take long, and how far it may. */
+/*
+ * Everything that a guest or a client can make grow, or take long, and how far it may. Tests build
+ * with shorter times.
+ */
 
 /* Connections at once. Each is a process of the same user; their number must only be finite. */
 #define CLIENTS_MAX 256
 
 /* Who connects and does not say HELLO holds a slot of CLIENTS_MAX for nothing. */
+#ifndef CLIENT_HANDSHAKE_MS
 #define CLIENT_HANDSHAKE_MS 5000
+#endif
 
 /* Streams of one client: a thousand sessions with room to spare, half of what the guest's link
  * takes, so that one client cannot use up all of those. */
@@ -28,7 +33,9 @@
 #define CLIENT_DATA_MAX (512u * 1024 * 1024)
 
 /* The creator's CREATE must follow within this time. */
+#ifndef CREATE_WAIT_MS
 #define CREATE_WAIT_MS 10000
+#endif
 
 /* Jumps in the offsets of what waits on one channel. An honest agent makes at most one for each
  * credit it gets, and those come in quarters of a window. */
@@ -40,7 +47,9 @@
 
 /* A guest that is silent is asked whether it lives, and is said to be stalled after that many
  * questions without an answer. */
-#define HEARTBEAT_MS	 5000
+#ifndef HEARTBEAT_MS
+#define HEARTBEAT_MS 5000
+#endif
 #define HEARTBEAT_MISSED 3
 
 /* The machine's console and QEMU's own words: kept for the message of a failure, and in a file. */

@@ -21,6 +21,16 @@
 /* A process that was sent SIGKILL is gone in milliseconds, unless the kernel is in trouble. */
 #define KILL_WAIT_MS 2000
 
+/*
+ * libuv stops watching a socket that has an error (it was closed with bytes of ours unread), though
+ * there may be something to read before it.
+ */
+static void watch_again(uv_poll_t *poll, int status, uv_poll_cb callback)
+{
+	if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
+		uv_poll_start(poll, UV_READABLE, callback);
+}
+
 /* ---- QMP: only listened to ---- */
 
 static void on_qmp_event(struct machine *m, const struct qmp_event *event)
@@ -70,31 +80,38 @@ static int read_qmp(struct machine *m)
 	return 1;
 }
 
-static void on_qmp(uv_poll_t *poll, _unused_ int status, _unused_ int events)
+static void on_qmp(uv_poll_t *poll, int status, _unused_ int events)
 {
 	struct machine *m = poll->data;
-	if (read_qmp(m) >= 0)
+	if (read_qmp(m) >= 0) {
+		watch_again(poll, status, on_qmp);
 		return;
+	}
 	uv_poll_stop(poll);
 	sandbox_machine_closing(m->s);
 }
 
 /* ---- what it prints ---- */
 
-static void on_console(uv_poll_t *poll, _unused_ int status, _unused_ int events)
+static void on_print(uv_poll_t *poll, struct transcript *t, int fd, int status, uv_poll_cb callback)
 {
-	struct machine *m = poll->data;
-	int r = transcript_read(&m->s->console, m->vmm.console_fd);
-	if (r <= 0 && r != -EAGAIN)
+	int r = transcript_read(t, fd);
+	if (r > 0 || r == -EAGAIN)
+		watch_again(poll, status, callback);
+	else
 		uv_poll_stop(poll);
 }
 
-static void on_stderr(uv_poll_t *poll, _unused_ int status, _unused_ int events)
+static void on_console(uv_poll_t *poll, int status, _unused_ int events)
 {
 	struct machine *m = poll->data;
-	int r = transcript_read(&m->s->vmm_stderr, m->vmm.stderr_fd);
-	if (r <= 0 && r != -EAGAIN)
-		uv_poll_stop(poll);
+	on_print(poll, &m->s->console, m->vmm.console_fd, status, on_console);
+}
+
+static void on_stderr(uv_poll_t *poll, int status, _unused_ int events)
+{
+	struct machine *m = poll->data;
+	on_print(poll, &m->s->vmm_stderr, m->vmm.stderr_fd, status, on_stderr);
 }
 
 /* ---- start ---- */

@@ -292,6 +292,19 @@ static void on_resize(struct viewer *v, const struct wire_event *event)
 
 /* ---- channel 0 ---- */
 
+static void close_input_at_end(struct viewer *v)
+{
+	if (v->write && v->input_ends && v->input_end >= v->input_total)
+		session_input_close(v->session);
+}
+
+static void on_stdin_eof(struct viewer *v, const struct wire_event *event)
+{
+	v->input_ends = true;
+	v->input_total = event->offset;
+	close_input_at_end(v);
+}
+
 static void on_stdin(struct viewer *v, const struct wire_event *event)
 {
 	int r = -EPERM;
@@ -303,6 +316,8 @@ static void on_stdin(struct viewer *v, const struct wire_event *event)
 	}
 	if (r < 0)
 		viewer_stdin_error(v, -r);
+	v->input_end = event->offset + event->size;
+	close_input_at_end(v);
 }
 
 /* ---- all of them ---- */
@@ -365,8 +380,7 @@ void requests_handle(struct agent *agent, const struct wire_event *event)
 		on_stdin(v, event);
 		break;
 	case WIRE_EVENT_EOF:
-		if (v->write)
-			session_input_close(v->session);
+		on_stdin_eof(v, event);
 		break;
 	case WIRE_EVENT_CLOSE:
 		viewer_free(v);

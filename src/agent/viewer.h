@@ -22,6 +22,9 @@ struct viewer {
 	struct session *session;
 	uint32_t stream;
 	uint64_t next[WIRE_CHANNELS]; /* offset of the next byte to send */
+	uint64_t input_end;	      /* of stdin: the offset after the last byte that came */
+	uint64_t input_total;	      /* where it ends, if input_ends: EOF overtakes data */
+	bool input_ends;
 	bool starter;
 	bool lossy;
 	bool write;   /* may write stdin, signal, kill and resize */

@@ -73,12 +73,12 @@ static void kill_during_exec(const char *name, bool vmm, bool detached, const ch
 
 static void test_vmm(void)
 {
-	kill_during_exec("vmm", true, false, "virtual machine");
+	kill_during_exec("vmm", true, false, "QEMU");
 }
 
 static void test_vmm_of_detached(void)
 {
-	kill_during_exec("vmm-d", true, true, "virtual machine");
+	kill_during_exec("vmm-d", true, true, "QEMU");
 }
 
 static void test_supervisor(void)

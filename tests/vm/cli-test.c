@@ -10,7 +10,7 @@
 #include "harness/tap.h"
 #include "integration/cli/command.h"
 
-#define TIMEOUT_S 120
+#define TIMEOUT_S 240 /* of emulated boots, on a busy machine */
 
 static void test_python(void)
 {

@@ -16,7 +16,7 @@
 #include "harness/tap.h"
 #include "integration/cli/command.h"
 
-#define TIMEOUT_S 120
+#define TIMEOUT_S 240 /* of emulated boots, on a busy machine */
 #define GONE_MS	  3000
 #define CREATE_MS 60000
 
@@ -116,6 +116,10 @@ static void test_bytes(void)
 	CHECK_COMMAND(&c, 0, NULL, NULL);
 	CHECK_INT(c.out_size, ==, 20000000);
 	CHECK_INT(c.err_size, ==, 1000000);
+
+	COMMAND(&c, "sh", "-c", "\"$1\" exec box echo >/dev/full", "sh",
+		command_build_path("cove"));
+	CHECK_COMMAND(&c, 125, "", "cannot write to stdout: No space left on device");
 
 	COVE(&c, "exec", "--output-limit", "3", "--output-policy", "head", "box", "echo", "12345");
 	CHECK_COMMAND(&c, 0, "123", "cut by --output-limit: the first 3 of 6 bytes");

@@ -220,18 +220,24 @@ static void test_grant(void)
 	CHECK_INT(wire_link_consumed(raw.link, 1, WIRE_STDIN, 1), ==, -EINVAL);
 	CHECK_INT(wire_link_consumed(raw.link, 1, 77, 1), ==, -EINVAL);
 	CHECK_INT(wire_link_consumed(raw.link, 3, WIRE_STDOUT, 1), ==, -ENOENT);
+	/* Also while what was used up is not given back yet. */
+	feed_data(&raw, WIRE_STDOUT, 0, 10);
+	raw_expect(&raw, WIRE_EVENT_DATA, NULL);
+	CHECK_OK(wire_link_consumed(raw.link, 1, WIRE_STDOUT, 4));
+	CHECK_INT(wire_link_consumed(raw.link, 1, WIRE_STDOUT, 7), ==, -EINVAL);
+	CHECK_INT(wire_link_grant(raw.link, 1, WIRE_STDOUT, 7), ==, -EINVAL);
 	raw_collect(&raw);
 	wire_put_u32(n, WIRE_WINDOW_MAX - WIRE_INITIAL_WINDOW);
 	raw_expect_frame(&raw, WIRE_CREDIT, WIRE_STDOUT, 1, n, 4);
 	CHECK_INT(raw.out.size, ==, 0);
 
-	uint64_t offset = 0;
-	for (; offset < WIRE_WINDOW_MAX; offset += WIRE_DATA_MAX) {
+	uint64_t offset = 10;
+	for (; offset < WIRE_WINDOW_MAX - WIRE_DATA_MAX; offset += WIRE_DATA_MAX) {
 		feed_data(&raw, WIRE_STDOUT, offset, WIRE_DATA_MAX);
 		raw_expect(&raw, WIRE_EVENT_DATA, NULL);
 	}
-	feed_data(&raw, WIRE_STDOUT, offset, 1);
-	raw_expect_error(&raw, -EPROTO, "credit for 0");
+	feed_data(&raw, WIRE_STDOUT, offset, WIRE_DATA_MAX - 9);
+	raw_expect_error(&raw, -EPROTO, "65527 bytes of data, but credit for 65526");
 	raw_done(&raw);
 }
 
@@ -252,6 +258,14 @@ static void test_offsets(void)
 	feed_data(&raw, WIRE_STDERR, UINT64_MAX - 9, 9);
 	raw_expect(&raw, WIRE_EVENT_DATA, NULL);
 	feed_data(&raw, WIRE_STDOUT, 1020, 10);
+	raw_expect_error(&raw, -EPROTO, "offset");
+	raw_done(&raw);
+
+	/* Nor by one byte. */
+	bring_up(&raw, WIRE_INITIATOR, NULL);
+	feed_data(&raw, WIRE_STDOUT, 0, 10);
+	raw_expect(&raw, WIRE_EVENT_DATA, NULL);
+	feed_data(&raw, WIRE_STDOUT, 9, 10);
 	raw_expect_error(&raw, -EPROTO, "offset");
 	raw_done(&raw);
 }

@@ -118,13 +118,14 @@ static size_t peek(void *userdata, uint32_t stream, unsigned channel, size_t max
 static void consumed(void *userdata, uint32_t stream, unsigned channel, size_t n)
 {
 	struct session *session = userdata;
-	(void)stream;
 	(void)channel;
 	session->offset += n;
 	if (session->spews)
 		session->left -= n;
-	else if (session->echoes)
-		buffer_consume(&session->echo, n);
+	if (!session->echoes)
+		return;
+	buffer_consume(&session->echo, n);
+	check(wire_link_consumed(the_link, stream, WIRE_STDIN, n));
 }
 
 /* ---- commands ---- */
@@ -276,7 +277,6 @@ static void on_event(const struct wire_event *event)
 		if (session->echoes) {
 			check(buffer_append(&session->echo, event->data, event->size));
 			wire_link_ready(the_link, event->stream, WIRE_STDOUT);
-			check(wire_link_consumed(the_link, event->stream, WIRE_STDIN, event->size));
 		}
 		break;
 	case WIRE_EVENT_EOF:

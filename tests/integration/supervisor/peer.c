@@ -149,7 +149,11 @@ static void on_data(struct peer *p, const struct wire_event *event)
 	CHECK(s);
 	s->bytes[event->channel] += event->size;
 	s->next[event->channel] = event->offset + event->size;
-	s->wrong = s->wrong || memcmp(event->data, pattern_at(event->offset), event->size) != 0;
+	if (!s->text)
+		s->wrong = s->wrong ||
+			   memcmp(event->data, pattern_at(event->offset), event->size) != 0;
+	else if (event->offset + event->size < sizeof(s->head))
+		memcpy(s->head + event->offset, event->data, event->size);
 	if (!s->slow)
 		CHECK_OK(wire_link_consumed(p->link, event->stream, event->channel, event->size));
 }
@@ -267,6 +271,13 @@ void peer_close(struct peer *p, uint32_t stream)
 {
 	wire_link_close(p->link, stream);
 	flush(p);
+}
+
+void peer_check_open(const struct peer *p)
+{
+	if (p->closed)
+		tap_fail(__FILE__, __LINE__, "the connection was closed: %s",
+			 p->goodbye ? p->text : "without a word");
 }
 
 static struct peer_message *find(struct peer *p, uint32_t stream)

@@ -26,7 +26,9 @@ struct peer_stream {
 	uint64_t totals[WIRE_CHANNELS];
 	bool eof[WIRE_CHANNELS];
 	bool wrong; /* a byte was not that of the pattern at its offset */
-	bool slow;  /* takes what the first window allows, and no more */
+	bool text;  /* is not the pattern; the first of it: */
+	char head[256];
+	bool slow; /* takes what the first window allows, and no more */
 };
 
 struct peer_message {
@@ -87,11 +89,14 @@ void peer_expect_failure(struct peer *p, uint32_t stream, uint8_t type, struct c
 void peer_expect_goodbye(struct peer *p, uint32_t cause);
 void peer_expect_close(struct peer *p);
 
+/* Fails with what the supervisor said last if the connection is closed. */
+void peer_check_open(const struct peer *p);
+
 #define PEER_WAIT(p, condition)                                                                    \
 	do {                                                                                       \
 		uint64_t _end = peer_deadline();                                                   \
 		while (!(condition)) {                                                             \
-			CHECK(!(p)->closed);                                                       \
+			peer_check_open(p);                                                        \
 			CHECK(clock_monotonic_ms() < _end);                                        \
 			peer_pump((p), _end);                                                      \
 		}                                                                                  \

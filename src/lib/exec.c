@@ -130,8 +130,9 @@ static int run(cove_sandbox *sandbox, const char *const *argv, bool shell,
 	_cleanup_(cove_output_freep) cove_output *output = NULL;
 	r = process_start(sandbox->connection, &request.message,
 			  o.stdin_mode == COVE_STDIN_BYTES ? &input : NULL, &process, err);
-	if (r == 0)
-		r = output_collect(process, &limit, &output, err);
+	if (r < 0)
+		return r;
+	r = output_collect(process, &limit, &output, err);
 	if (r < 0)
 		return r;
 	if (output->exit.cause == COVE_CAUSE_TIMED_OUT)

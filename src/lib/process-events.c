@@ -4,8 +4,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -13,17 +11,11 @@
 #include "lib/process-internal.h"
 
 /* The peer says what cannot be. The stream is given up; the command goes on without us. */
-static void break_off(struct process *p, const char *format, ...) _printf_(2, 3);
-static void break_off(struct process *p, const char *format, ...)
-{
-	char text[256];
-	va_list args;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	error_set(&p->failure, COVE_E_PROTOCOL, "%s", text);
-	process_set_state(p, PROCESS_BROKEN);
-}
+#define break_off(p, ...)                                                                          \
+	do {                                                                                       \
+		error_set(&(p)->failure, COVE_E_PROTOCOL, __VA_ARGS__);                            \
+		process_set_state(p, PROCESS_BROKEN);                                              \
+	} while (0)
 
 static const char *output_name(unsigned output)
 {

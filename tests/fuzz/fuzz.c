@@ -215,7 +215,7 @@ static void on_event(struct fuzz_owner *owner, const struct wire_event *e)
 int fuzz_owner_events(struct fuzz_owner *owner)
 {
 	struct wire_event event;
-	int r;
+	int r = 0;
 	while (!owner->failed && (r = wire_link_next(owner->link, &event)) > 0) {
 		FUZZ_CHECK(!owner->asked);
 		on_event(owner, &event);

@@ -50,8 +50,11 @@ static int own_folder(char **ret)
 {
 	Dl_info info;
 	_cleanup_free_ char *file = NULL;
-	if (dladdr((void *)own_folder, &info) && info.dli_fname && strchr(info.dli_fname, '/'))
+	if (dladdr((void *)own_folder, &info) && info.dli_fname && strchr(info.dli_fname, '/')) {
 		file = realpath(info.dli_fname, NULL);
+		if (!file && errno == ENOMEM)
+			return -ENOMEM;
+	}
 	if (!file)
 		file = realpath("/proc/self/exe", NULL);
 	if (!file) {
@@ -103,10 +106,13 @@ static int share_dir(char **ret)
 	int r = own_folder(&folder);
 	if (r < 0)
 		return r;
-	if (path_if_there(folder, "guest/vmlinuz", &kernel) == 0) { /* a build folder */
+	r = path_if_there(folder, "guest/vmlinuz", &kernel);
+	if (r >= 0) { /* a build folder */
 		*ret = TAKE_PTR(folder);
 		return 0;
 	}
+	if (r != -ENOENT)
+		return r;
 	r = find_in_prefix(folder, "share/cove", ret);
 	return r == -ENOENT ? format_path(ret, "%s", COVE_SHARE_DIR) : r;
 }

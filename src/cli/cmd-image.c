@@ -73,7 +73,8 @@ static const struct cli_group ls_group = {
 };
 
 static const struct cli_option inspect_options[] = {
-	{ "json", 0, CLI_FLAG, NULL, CLI_AT(bool, json), .help = "a JSON object" },
+	{ "json", 0, CLI_FLAG, NULL, CLI_AT(bool, json),
+	  .help = "as JSON; always so, accepted out of habit" },
 };
 static const struct cli_group inspect_group = {
 	"image inspect",
@@ -83,12 +84,13 @@ static const struct cli_group inspect_group = {
 };
 
 #define MIB (1024ULL * 1024)
+#define TIB (MIB * MIB)
 
 static const struct cli_option import_options[] = {
 	{ "replace", 0, CLI_FLAG, NULL, CLI_AT(bool, replace),
 	  .help = "take the place of an image of that name" },
-	{ "size", 0, CLI_SIZE, "SIZE", CLI_AT(uint64_t, disk_bytes), MIB, 64 * 1024 * MIB,
-	  .help = "size of the root filesystem; by default what is in it, and room to work in" },
+	{ "size", 0, CLI_SIZE, "SIZE", CLI_AT(uint64_t, disk_bytes), 16 * MIB, 8 * TIB,
+	  .help = "size of the root filesystem; 16G by default, or more for a large content" },
 	{ "env", 'e', CLI_ENV, "KEY[=VALUE]", CLI_AT(struct cli_list, env),
 	  .help = "an environment variable for the commands; may be repeated" },
 	{ "workdir", 'w', CLI_PATH, "DIR", CLI_AT(const char *, workdir),
@@ -144,7 +146,7 @@ static const struct cli_command image_inspect = {
 	.name = "inspect",
 	.full_name = "image inspect",
 	.synopsis = "[options] NAME",
-	.summary = "print all there is to know about an image",
+	.summary = "print all there is to know about an image, as JSON",
 	.groups = { &inspect_group },
 	.needs = { "an image" },
 	.max_operands = 1,

@@ -227,7 +227,7 @@ static void test_life(void)
 	CHECK_STR(string_of(json_array_get(list, 0), "name"), "box");
 	json_decref(list);
 
-	COVE(&c, "inspect", "--json", "box");
+	COVE(&c, "inspect", "box");
 	CHECK_COMMAND(&c, 0, NULL, "");
 	json_t *info = read_json(&c);
 	CHECK_STR(string_of(info, "state"), "running");
@@ -257,7 +257,11 @@ static void test_life(void)
 	CHECK_CONTAINS(c.out, "ended (stopped)");
 	COVE(&c, "inspect", "box");
 	CHECK_COMMAND(&c, 0, NULL, "");
-	CHECK_CONTAINS(c.out, "State:        ended (stopped)\n");
+	info = read_json(&c);
+	CHECK_STR(string_of(info, "state"), "ended");
+	CHECK_STR(string_of(info, "end_cause"), "stopped");
+	CHECK(json_is_string(json_object_get(info, "ended")));
+	json_decref(info);
 
 	COVE(&c, "rm", "none", "box");
 	CHECK_COMMAND(&c, 125, "box\n", "no sandbox none");

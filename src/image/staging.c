@@ -150,7 +150,10 @@ int staging_begin(struct staging *s, const char *name, bool replace, struct cove
 	return 0;
 }
 
-/* One step where the filesystem can; else there is a moment without an image of that name. */
+/*
+ * The temporary name is the old image's afterwards. One step where the filesystem can; else there is
+ * a moment without an image of that name.
+ */
 static int exchange(struct staging *s)
 {
 	if (renameat2(s->images_fd, s->own_name, s->images_fd, s->name, RENAME_EXCHANGE) == 0)
@@ -173,6 +176,14 @@ static int exchange(struct staging *s)
 	return 0;
 }
 
+static int move_into_place(struct staging *s)
+{
+	if (renameat(s->images_fd, s->own_name, s->images_fd, s->name) < 0)
+		return -errno;
+	forget_folder(s);
+	return 0;
+}
+
 int staging_commit(struct staging *s, bool replace, struct cove_error *err)
 {
 	_cleanup_close_ int lock = lock_store(s->images_fd);
@@ -182,15 +193,9 @@ int staging_commit(struct staging *s, bool replace, struct cove_error *err)
 	if (there && !replace)
 		return exists(s, err);
 
-	int r = 0;
-	if (unlinkat(s->fd, LOCK_FILE, 0) < 0 || fsync(s->fd) < 0)
-		r = -errno;
-	else if (there)
-		r = exchange(s); /* the temporary name is the old image's now */
-	else if (renameat(s->images_fd, s->own_name, s->images_fd, s->name) < 0)
-		r = -errno;
-	else
-		forget_folder(s);
+	int r = unlinkat(s->fd, LOCK_FILE, 0) < 0 || fsync(s->fd) < 0 ? -errno : 0;
+	if (r >= 0)
+		r = there ? exchange(s) : move_into_place(s);
 	if (r >= 0 && fsync(s->images_fd) < 0)
 		r = -errno;
 	return r < 0 ? error_set_errno(err, COVE_E_SYSTEM, r, "%.200s/%s", s->images, s->name) : 0;

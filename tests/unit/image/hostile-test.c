@@ -121,9 +121,9 @@ static void test_damaged_headers(void)
 	for (size_t at = 0; at < 300; at += 7) {
 		memset(archive, 0, sizeof(archive));
 		tar_header(archive, "file", '0', 5);
-		memcpy(archive + 512, "hello", 5);
+		tar_field(archive + 512, 0, "hello", 5);
 		tar_header(archive + 1024, "link", '1', 0);
-		memcpy(archive + 1024 + 157, "file", 4);
+		tar_field(archive + 1024, 157, "file", 4);
 		archive[at] = values[at % ARRAY_SIZE(values)];
 		archive[1024 + at] = values[(at + 1) % ARRAY_SIZE(values)];
 		tar_checksum(archive);
@@ -147,17 +147,17 @@ static void test_numbers_out_of_range(void)
 {
 	uint8_t header[512];
 	tar_header(header, "file", '0', 0);
-	memcpy(header + 108, "\x80\0\0\1\0\0\0\0", 8); /* uid 2^32 */
+	tar_field(header, 108, "\x80\0\0\1\0\0\0\0", 8); /* uid 2^32 */
 	tar_checksum(header);
 	import_header(header, "owner");
 
 	tar_header(header, "file", '0', 0);
-	memcpy(header + 116, "\xff\xff\xff\xff\xff\xff\xff\xff", 8); /* gid -1 */
+	tar_field(header, 116, "\xff\xff\xff\xff\xff\xff\xff\xff", 8); /* gid -1 */
 	tar_checksum(header);
 	import_header(header, "");
 
 	tar_header(header, "file", '0', 0);
-	memcpy(header + 124, "\x80\0\0\0\0\x7f\xff\xff\xff\xff\xff\xff", 12); /* a size of 2^55 */
+	tar_field(header, 124, "\x80\0\0\0\0\x7f\xff\xff\xff\xff\xff\xff", 12); /* a size of 2^55 */
 	tar_checksum(header);
 	import_header(header, "larger than a file can be");
 
@@ -178,7 +178,7 @@ static void sparse_header(uint8_t header[512], const uint64_t (*pieces)[2], size
 	for (size_t i = 0; i < n; i++)
 		stored += pieces[i][1];
 	tar_header(header, "sparse", 'S', stored);
-	memcpy(header + 257, "ustar  ", 8);
+	tar_field(header, 257, "ustar  ", 8);
 	for (size_t i = 0; i < n; i++) {
 		snprintf((char *)header + 386 + 24 * i, 12, "%011llo",
 			 (unsigned long long)pieces[i][0]);

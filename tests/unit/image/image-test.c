@@ -90,15 +90,21 @@ void tar_end(struct tar *tar)
 void tar_header(uint8_t ret[512], const char *name, char type, uint64_t size)
 {
 	memset(ret, 0, 512);
-	memcpy(ret, name, strnlen(name, 100));
+	tar_field(ret, 0, name, strnlen(name, 100));
 	snprintf((char *)ret + 100, 8, "%07o", 0644);
 	snprintf((char *)ret + 108, 8, "%07o", 0);
 	snprintf((char *)ret + 116, 8, "%07o", 0);
 	snprintf((char *)ret + 124, 12, "%011llo", (unsigned long long)size);
 	snprintf((char *)ret + 136, 12, "%011o", MTIME_S);
 	ret[156] = (uint8_t)type;
-	memcpy(ret + 257, "ustar\00000", 8);
+	tar_field(ret, 257, "ustar\00000", 8);
 	tar_checksum(ret);
+}
+
+void tar_field(uint8_t header[512], size_t at, const char *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		header[at + i] = (uint8_t)bytes[i];
 }
 
 void tar_checksum(uint8_t header[512])
@@ -151,8 +157,8 @@ int store_entries(void)
 	if (!dir)
 		return 0;
 	for (struct dirent *entry; (entry = readdir(dir));)
-		n += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..") &&
-		     strcmp(entry->d_name, ".lock");
+		n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+		     strcmp(entry->d_name, ".lock") != 0;
 	closedir(dir);
 	return n;
 }

@@ -31,6 +31,8 @@ void tar_end(struct tar *tar);
 
 /* A ustar header, byte for byte, with the right checksum. */
 void tar_header(uint8_t ret[512], const char *name, char type, uint64_t size);
+/* Some bytes of a header; strings without their NUL. */
+void tar_field(uint8_t header[512], size_t at, const char *bytes, size_t size);
 /* Of a header that was changed. */
 void tar_checksum(uint8_t header[512]);
 /* A file of the test's folder with these bytes; its path. */

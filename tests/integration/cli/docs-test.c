@@ -253,12 +253,27 @@ static void test_failures(void)
 	CHECK_INT(n, >, 20);
 }
 
+/* The README's C example is examples/hello.c, word for word. */
+static void test_readme_example(void)
+{
+	_cleanup_free_ char *readme = read_source("README.md"),
+			    *hello = read_source("examples/hello.c");
+	char *start = strstr(readme, "```c\n");
+	CHECK(start);
+	start += strlen("```c\n");
+	char *end = strstr(start, "```\n");
+	CHECK(end);
+	*end = 0;
+	CHECK_STR(start, strstr(hello, "#include"));
+}
+
 static const struct tap_test tests[] = {
 	{ "docs/cli.md", test_markdown },
 	{ "docs/cove.1", test_man_page },
 	{ "shared options in docs/cli.md", test_markdown_uses },
 	{ "shared options in docs/cove.1", test_man_page_uses },
 	{ "the tests that docs/failures.md names", test_failures },
+	{ "the README's example", test_readme_example },
 };
 
 int main(int argc, char **argv)

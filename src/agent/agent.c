@@ -102,7 +102,8 @@ static int watch_signals(struct agent *agent)
 
 int agent_init(struct agent *agent, bool is_init)
 {
-	*agent = (struct agent){ .is_init = is_init, .cgroups_fd = -1, .null_fd = -1 };
+	*agent = (struct agent){ .is_init = is_init, .null_fd = -1 };
+	cgroups_init(&agent->cgroups, -1);
 	umask(022);
 	/* A fixed threshold, so that the memory of large rings goes back when they do. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
@@ -128,6 +129,7 @@ int agent_init(struct agent *agent, bool is_init)
 int agent_run(struct agent *agent)
 {
 	int r = uv_run(&agent->loop, UV_RUN_DEFAULT);
+	cgroups_done(&agent->cgroups);
 	if (agent->shutdown.phase == SHUTDOWN_DONE)
 		return 0;
 	return r < 0 ? r : -EPIPE; /* it has run out of things to wait for */

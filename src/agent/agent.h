@@ -26,11 +26,11 @@ struct agent {
 	bool is_init;	      /* PID 1 of a machine; false: a process among others, for tests */
 	bool started;	      /* START was there */
 	bool has_job;	      /* ... and went well: commands can be run */
-	int cgroups_fd;	      /* the folder of the sessions' cgroups; -1: none */
 	int null_fd;	      /* /dev/null, the stdin of many */
 	struct rlimit nofile; /* as commands get it; the agent's own is higher */
 	struct agent_defaults defaults;
 	struct server server;
+	struct cgroups cgroups;
 	struct sessions sessions;
 	struct shutdown shutdown;
 	uv_signal_t child_signal;

@@ -122,7 +122,8 @@ static int limit_sessions(int dir_fd, struct cove_error *err)
 	struct sysinfo info;
 	if (sysinfo(&info) < 0)
 		return error_set_errno(err, COVE_E_BOOT, errno, "sysinfo");
-	uint64_t memory = (uint64_t)info.totalram * info.mem_unit;
+	/* What is free now: a limit above that would leave it to the kernel's last resort. */
+	uint64_t memory = (uint64_t)info.freeram * info.mem_unit;
 	uint64_t pids = MIN(read_number("/proc/sys/kernel/pid_max", 32768),
 			    read_number("/proc/sys/kernel/threads-max", 32768));
 	if (memory > 2 * BOOT_MEMORY_RESERVE) {

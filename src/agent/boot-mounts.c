@@ -34,20 +34,41 @@ static int mount_one(const struct mount_entry *m, struct cove_error *err)
 	return 0;
 }
 
+#define SAFE (MS_NOSUID | MS_NODEV)
+
+static int link_standard_streams(struct cove_error *err)
+{
+	static const char *const links[][2] = {
+		{ "/proc/self/fd", "/dev/fd" },
+		{ "/proc/self/fd/0", "/dev/stdin" },
+		{ "/proc/self/fd/1", "/dev/stdout" },
+		{ "/proc/self/fd/2", "/dev/stderr" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
+		if (symlink(links[i][0], links[i][1]) < 0 && errno != EEXIST)
+			return error_set_errno(err, COVE_E_BOOT, errno, "making the link %s",
+					       links[i][1]);
+	return 0;
+}
+
+/* All that does not depend on the root filesystem, so that a start has it done already. */
 int boot_mount_kernel_filesystems(struct cove_error *err)
 {
 	static const struct mount_entry mounts[] = {
 		{ "devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=755", 0755 },
-		{ "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, 0555 },
-		{ "sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, 0555 },
+		{ "proc", "/proc", "proc", SAFE | MS_NOEXEC, NULL, 0555 },
+		{ "sysfs", "/sys", "sysfs", SAFE | MS_NOEXEC, NULL, 0555 },
+		{ "devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+		  "gid=5,mode=620,ptmxmode=666", 0755 },
+		{ "tmpfs", "/dev/shm", "tmpfs", SAFE, "mode=1777", 01777 },
+		{ "cgroup2", "/sys/fs/cgroup", "cgroup2", SAFE | MS_NOEXEC, NULL, 0755 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
-		/* A kernel may have mounted devtmpfs by itself. */
 		int r = mount_one(&mounts[i], err);
-		if (r < 0 && errno != EBUSY)
+		if (r < 0)
 			return r;
 	}
-	return 0;
+	return link_standard_streams(err);
 }
 
 void boot_open_console(void)
@@ -93,43 +114,20 @@ static int furnish_tmp(bool read_only, struct cove_error *err)
 			       : error_set_errno(err, COVE_E_BOOT, errno, "making %s", tmp.target);
 }
 
-static int link_standard_streams(struct cove_error *err)
-{
-	static const char *const links[][2] = {
-		{ "/proc/self/fd", BOOT_NEW_ROOT "/dev/fd" },
-		{ "/proc/self/fd/0", BOOT_NEW_ROOT "/dev/stdin" },
-		{ "/proc/self/fd/1", BOOT_NEW_ROOT "/dev/stdout" },
-		{ "/proc/self/fd/2", BOOT_NEW_ROOT "/dev/stderr" },
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(links); i++)
-		if (symlink(links[i][0], links[i][1]) < 0 && errno != EEXIST)
-			return error_set_errno(err, COVE_E_BOOT, errno, "making the link %s",
-					       links[i][1]);
-	return 0;
-}
-
 int boot_furnish_root(bool read_only, struct cove_error *err)
 {
-#define SAFE (MS_NOSUID | MS_NODEV)
 	static const struct mount_entry mounts[] = {
 		{ "/dev", BOOT_NEW_ROOT "/dev", NULL, MS_MOVE, NULL, 0755 },
 		{ "/proc", BOOT_NEW_ROOT "/proc", NULL, MS_MOVE, NULL, 0555 },
 		{ "/sys", BOOT_NEW_ROOT "/sys", NULL, MS_MOVE, NULL, 0555 },
-		{ "devpts", BOOT_NEW_ROOT "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
-		  "gid=5,mode=620,ptmxmode=666", 0755 },
-		{ "tmpfs", BOOT_NEW_ROOT "/dev/shm", "tmpfs", SAFE, "mode=1777", 01777 },
 		{ "tmpfs", BOOT_NEW_ROOT "/run", "tmpfs", SAFE, "mode=755", 0755 },
-		{ "cgroup2", BOOT_NEW_ROOT "/sys/fs/cgroup", "cgroup2", SAFE | MS_NOEXEC, NULL,
-		  0755 },
 	};
-#undef SAFE
 	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
 		int r = mount_one(&mounts[i], err);
 		if (r < 0)
 			return r;
 	}
-	int r = furnish_tmp(read_only, err);
-	return r < 0 ? r : link_standard_streams(err);
+	return furnish_tmp(read_only, err);
 }
 
 int boot_switch_root(struct cove_error *err)

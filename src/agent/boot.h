@@ -35,6 +35,9 @@
 int boot_mount_kernel_filesystems(struct cove_error *err) _must_check_;
 /* 0, 1 and 2 are the console, whatever the kernel could open before there was a /dev. */
 void boot_open_console(void);
+/* The parent of the sessions' cgroups, with limits that leave enough for everything else. */
+int boot_make_cgroups(int *ret_fd, struct cove_error *err) _must_check_;
+int boot_raise_loopback(struct cove_error *err) _must_check_;
 /* A descriptor that gets the kernel's notes on devices that appear. */
 int boot_listen_for_devices(int *ret_fd, struct cove_error *err) _must_check_;
 /* Loads the modules in their order, and frees the memory of their files. */
@@ -47,13 +50,11 @@ int boot_open_port(int devices_fd, int *ret_fd, struct cove_error *err) _must_ch
 int boot_add_entropy(const ProtobufCBinaryData *entropy, struct cove_error *err) _must_check_;
 int boot_set_clock(uint64_t realtime_ns, struct cove_error *err) _must_check_;
 int boot_set_hostname(const char *hostname, struct cove_error *err) _must_check_;
-int boot_raise_loopback(struct cove_error *err) _must_check_;
 int boot_mount_root(const Cove__Wire__Start *start, struct cove_error *err) _must_check_;
-/* The filesystems that programs expect below the new root. */
+/* Moves those of boot_mount_kernel_filesystems() there, and adds what is not the kernel's. */
 int boot_furnish_root(bool read_only, struct cove_error *err) _must_check_;
 int boot_switch_root(struct cove_error *err) _must_check_;
 /* Gives the machine its id, where the image has a place for it. */
 int boot_set_machine_id(const ProtobufCBinaryData *id, struct cove_error *err) _must_check_;
-int boot_make_cgroups(int *ret_fd, struct cove_error *err) _must_check_;
 
 #endif

@@ -31,13 +31,17 @@ static struct agent agent;
 /* Everything up to the point where the machine waits for its job. */
 static int boot(struct cove_error *err)
 {
-	int devices_fd, port_fd;
+	int cgroups_fd, devices_fd, port_fd;
 
 	int r = boot_mount_kernel_filesystems(err);
 	if (r < 0)
 		return r;
 	boot_open_console();
-	r = boot_listen_for_devices(&devices_fd, err);
+	r = boot_make_cgroups(&cgroups_fd, err);
+	if (r >= 0)
+		r = boot_raise_loopback(err);
+	if (r >= 0)
+		r = boot_listen_for_devices(&devices_fd, err);
 	if (r >= 0)
 		r = boot_load_modules(err);
 	if (r >= 0)
@@ -47,8 +51,11 @@ static int boot(struct cove_error *err)
 	close(devices_fd);
 
 	r = agent_init(&agent, true);
-	if (r >= 0)
+	if (r >= 0) {
+		cgroups_init(&agent.cgroups, cgroups_fd);
+		cgroups_prepare(&agent.cgroups);
 		r = server_init(&agent, port_fd);
+	}
 	return r < 0 ? error_set_errno(err, COVE_E_BOOT, r, "starting to serve") : 0;
 }
 
@@ -74,9 +81,9 @@ static int run_process(int fd, const char *cgroup_dir)
 {
 	int r = agent_init(&agent, false);
 	if (r >= 0 && cgroup_dir) {
-		agent.cgroups_fd = open(cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (agent.cgroups_fd < 0)
-			r = -errno;
+		int cgroups_fd = open(cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		r = cgroups_fd < 0 ? -errno : 0;
+		cgroups_init(&agent.cgroups, cgroups_fd);
 	}
 	if (r >= 0)
 		r = server_init(&agent, fd);

@@ -373,8 +373,8 @@ static struct session *new_session(struct agent *agent)
 	list_init(&s->viewers);
 	list_init(&s->kills);
 	list_init(&s->input.chunks);
-	s->tree = (struct tree){ .fd = -1, .empty = true };
-	s->tree_watch_fd = s->input.fd = s->outputs[0].fd = s->outputs[1].fd = -1;
+	s->tree = (struct tree){ .empty = true };
+	s->input.fd = s->outputs[0].fd = s->outputs[1].fd = -1;
 	return s;
 }
 
@@ -389,7 +389,7 @@ static int spawn_session(struct session *s, struct start *start, struct cove_err
 		.n_rlimits = start->n_rlimits,
 		.stdio = { start->child_fds[0], start->child_fds[1], start->child_fds[2] },
 		.tty = s->tty,
-		.cgroup_fd = s->tree.fd,
+		.cgroup_fd = s->tree.cgroup ? s->tree.cgroup->dir_fd : -1,
 	};
 	int r = spawn(&options, &s->pid, err);
 	if (r < 0)
@@ -430,10 +430,9 @@ static int start_prepared(struct start *start, struct session **ret, struct cove
 		r = fill_session(s, start);
 	if (r < 0)
 		return refuse(err, r, "session");
-	r = tree_init(&s->tree, agent->cgroups_fd, agent->sessions.serial);
+	r = tree_init(&s->tree, &agent->cgroups);
 	if (r < 0)
-		return error_set_start(err, COVE_STAGE_EXEC, r, "cgroup s%llu",
-				       (unsigned long long)agent->sessions.serial);
+		return error_set_start(err, COVE_STAGE_EXEC, r, "a cgroup for the session");
 	r = spawn_session(s, start, err);
 	if (r < 0)
 		return r;

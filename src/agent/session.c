@@ -128,7 +128,6 @@ struct session *session_free(struct session *s)
 	timer_free(s->timeout);
 	timer_free(s->end);
 	watch_free(s->tree_watch);
-	fd_close(s->tree_watch_fd);
 	session_input_done(s);
 	session_output_done(&s->outputs[0]);
 	session_output_done(&s->outputs[1]);
@@ -291,28 +290,16 @@ static void on_tree_event(void *userdata, unsigned events)
 {
 	struct session *s = userdata;
 	(void)events;
-	tree_rearm(s->tree_watch_fd);
-	tree_update(&s->tree);
-	session_settle(s);
-}
-
-static void stop_watching_tree(struct session *s)
-{
-	s->tree_watch = watch_free(s->tree_watch);
-	s->tree_watch_fd = fd_close(s->tree_watch_fd);
+	if (tree_update(&s->tree))
+		session_settle(s);
 }
 
 /* The leader is dead and others are not: the kernel tells when the last of them goes. */
 static void watch_tree(struct session *s)
 {
 	int fd = tree_watch_fd(&s->tree);
-	if (fd < 0)
+	if (fd < 0 || watch_new(&s->agent->loop, fd, on_tree_event, s, &s->tree_watch) < 0)
 		return; /* sessions_update_trees() looks after it */
-	if (watch_new(&s->agent->loop, fd, on_tree_event, s, &s->tree_watch) < 0) {
-		fd_close(fd);
-		return;
-	}
-	s->tree_watch_fd = fd;
 	watch_set(s->tree_watch, UV_PRIORITIZED);
 	/* It may have happened before anybody was looking. */
 	tree_update(&s->tree);
@@ -398,7 +385,7 @@ static bool can_end(const struct session *s)
 /* Nobody is left to write: what is in the pipes is all. */
 static void on_tree_empty(struct session *s)
 {
-	stop_watching_tree(s);
+	s->tree_watch = watch_free(s->tree_watch);
 	answer_kills(s, 0);
 	if (s->state != SESSION_RUNNING && !s->drained) {
 		s->drained = true;

@@ -119,7 +119,6 @@ struct session {
 	char **argv; /* for the list: shortened */
 	struct tree tree;
 	struct watch *tree_watch;
-	int tree_watch_fd;
 
 	struct session_output outputs[2]; /* stdout, stderr */
 	struct session_input input;

@@ -45,8 +45,7 @@ static int check(const Cove__Wire__Start *start, struct cove_error *err)
 }
 
 /* The order: nothing may use a random number, the time or a name before they are this machine's. */
-static int start_machine(struct agent *agent, const Cove__Wire__Start *start,
-			 struct cove_error *err)
+static int start_machine(const Cove__Wire__Start *start, struct cove_error *err)
 {
 	int r = check(start, err);
 	if (r >= 0 && start->has_entropy)
@@ -56,8 +55,6 @@ static int start_machine(struct agent *agent, const Cove__Wire__Start *start,
 	if (r >= 0 && start->hostname)
 		r = boot_set_hostname(start->hostname, err);
 	if (r >= 0)
-		r = boot_raise_loopback(err);
-	if (r >= 0)
 		r = boot_mount_root(start, err);
 	if (r >= 0)
 		r = boot_furnish_root(start->root_read_only, err);
@@ -65,8 +62,6 @@ static int start_machine(struct agent *agent, const Cove__Wire__Start *start,
 		r = boot_switch_root(err);
 	if (r >= 0 && start->has_machine_id)
 		r = boot_set_machine_id(&start->machine_id, err);
-	if (r >= 0)
-		r = boot_make_cgroups(&agent->cgroups_fd, err);
 	return r;
 }
 
@@ -83,7 +78,7 @@ static int start(struct agent *agent, const struct wire_event *event, struct cov
 	agent->started = true; /* half a start cannot be repeated */
 	int r = take_defaults(agent, request, err);
 	if (r >= 0 && agent->is_init)
-		r = start_machine(agent, request, err);
+		r = start_machine(request, err);
 	return r;
 }
 

@@ -11,43 +11,37 @@
  */
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <sys/types.h>
 
+#include "agent/cgroup.h"
 #include "base/macro.h"
 
 struct tree {
-	int parent_fd; /* the folder of the cgroups of all sessions, borrowed; -1: none */
-	int fd;	       /* the session's own; -1: none */
-	char name[24]; /* "s12", in parent_fd */
-	pid_t leader;  /* 0 until there is one */
-	bool empty;    /* known to have no living member, and the cgroup is removed */
+	struct cgroup *cgroup; /* NULL: none, or given back */
+	pid_t leader;	       /* 0 until there is one */
+	bool empty;	       /* known to have no living member, and the cgroup is given back */
 };
 
-/* Makes the cgroup. `parent_fd` is -1 for none. */
-int tree_init(struct tree *tree, int parent_fd, uint64_t serial) _must_check_;
-/* Closes, and removes the cgroup if that can be done. */
+int tree_init(struct tree *tree, struct cgroups *cgroups) _must_check_;
 void tree_done(struct tree *tree);
 
 /* A signal to every member. Those that come up meanwhile may be missed. */
 void tree_signal(struct tree *tree, int signal);
-/* SIGKILL to every member, at once and without gaps. They die soon, not now: see tree_update(). */
+/* SIGKILL to every member. They die soon, not now: see tree_update(). */
 void tree_kill(struct tree *tree);
 
-/* Looks whether it is empty by now, and removes the cgroup if so. Returns tree->empty. */
+/* Looks whether it is empty by now. Returns tree->empty. */
 bool tree_update(struct tree *tree);
-
 /*
- * A descriptor on which UV_PRIORITIZED comes when tree_update() may have something new; to be
- * rearmed by tree_rearm(). -ENOTSUP where every SIGCHLD is the occasion.
+ * A descriptor, not the caller's, on which UV_PRIORITIZED comes when tree_update() may have
+ * something new; -1 where every SIGCHLD is the occasion.
  */
-int tree_watch_fd(struct tree *tree) _must_check_;
-void tree_rearm(int watch_fd);
+int tree_watch_fd(const struct tree *tree);
 
 /* Whether the kernel has killed a member for want of memory. */
 bool tree_was_oom_killed(const struct tree *tree);
 
-/* For the search of /proc; see tree-proc.c. */
-unsigned tree_proc_signal(pid_t leader, int signal); /* the number of living members */
+/* tree-proc.c: signals the living members (0: none) found in /proc. Returns their number. */
+unsigned tree_proc_signal(pid_t leader, int signal);
 
 #endif

@@ -20,8 +20,8 @@ static void make_one_line(char *text)
 			*text = '?';
 }
 
-static int set(struct cove_error *err, int code, enum cove_stage stage, int os_errno,
-	       const char *format, va_list args)
+static _printf_(5, 0) int set(struct cove_error *err, int code, enum cove_stage stage, int os_errno,
+			      const char *format, va_list args)
 {
 	if (!err)
 		return code;

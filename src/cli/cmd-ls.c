@@ -79,22 +79,20 @@ static int run(struct cli_args *args)
 	if (cove_sandbox_list(&infos.items, &infos.n, &err) < 0)
 		return cli_fail_error(args->command, &err, NULL);
 
-	/* What is not shown goes behind what is, so that all of it is still freed. */
+	_cleanup_free_ struct cove_sandbox_info **shown = calloc(infos.n + 1, sizeof(*shown));
 	size_t n = 0;
-	for (size_t i = 0; i < infos.n; i++) {
-		if (!args->values.all && infos.items[i]->state == COVE_SANDBOX_ENDED)
-			continue;
-		struct cove_sandbox_info *info = infos.items[i];
-		memmove(infos.items + n + 1, infos.items + n, (i - n) * sizeof(infos.items[0]));
-		infos.items[n++] = info;
-	}
+	if (!shown)
+		return cli_fail(args->command, "out of memory");
+	for (size_t i = 0; i < infos.n; i++)
+		if (args->values.all || infos.items[i]->state != COVE_SANDBOX_ENDED)
+			shown[n++] = infos.items[i];
 
 	if (args->values.json)
-		return cli_print_infos(args->command, infos.items, n) < 0 ? CLI_EXIT_FAILURE : 0;
+		return cli_print_infos(args->command, shown, n) < 0 ? CLI_EXIT_FAILURE : 0;
 	if (!args->values.quiet)
-		print_table(infos.items, n);
+		print_table(shown, n);
 	for (size_t i = 0; args->values.quiet && i < n; i++)
-		puts(infos.items[i]->name);
+		puts(shown[i]->name);
 	return 0;
 }
 

@@ -173,7 +173,8 @@ static void done(struct supervisor *s)
 		client_drop(LIST_ENTRY(i, struct client, entry), NULL);
 	}
 	uv_walk(&s->loop, close_handle, NULL);
-	uv_run(&s->loop, UV_RUN_DEFAULT);
+	while (uv_run(&s->loop, UV_RUN_DEFAULT) != 0) /* the first may find itself told to stop */
+		;
 	uv_loop_close(&s->loop);
 	fd_close(s->creator_pid_fd);
 	spec_free(s->spec);

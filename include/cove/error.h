@@ -20,27 +20,27 @@ extern "C" {
 
 /*
  * X(NAME, number, text): the numbers are part of the ABI and of the wire protocol and are never
- * reused.
+ * reused. All lie below -1000, so that none can be taken for a negative errno.
  */
 #define COVE_ERROR_LIST(X)                                                                         \
-	X(INVALID, -1, "invalid argument")                                                         \
-	X(NO_MEMORY, -2, "out of memory")                                                          \
-	X(SYSTEM, -3, "a system call failed")                                                      \
-	X(EXISTS, -4, "the name is taken")                                                         \
-	X(NOT_FOUND, -5, "no such thing")                                                          \
-	X(START, -6, "the command could not be started")                                           \
-	X(TIMEOUT, -7, "the time limit was reached")                                               \
-	X(LOST, -8, "the sandbox or the link to it is gone; the status is unknown")                \
-	X(PROTOCOL, -9, "the peer broke the protocol")                                             \
-	X(LIMIT, -10, "a limit was reached")                                                       \
-	X(STATE, -11, "not possible in this state")                                                \
-	X(BOOT, -12, "the sandbox did not start")                                                  \
-	X(ENCODING, -13, "not valid UTF-8")                                                        \
-	X(UNSUPPORTED, -14, "not supported here")                                                  \
-	X(DENIED, -15, "permission denied")                                                        \
-	X(MISSING, -16, "a part that Cove needs is not installed")                                 \
-	X(IMAGE, -17, "the image cannot be used")                                                  \
-	X(AGAIN, -18, "nothing to do right now")
+	X(INVALID, -1001, "invalid argument")                                                      \
+	X(NO_MEMORY, -1002, "out of memory")                                                       \
+	X(SYSTEM, -1003, "a system call failed")                                                   \
+	X(EXISTS, -1004, "the name is taken")                                                      \
+	X(NOT_FOUND, -1005, "no such thing")                                                       \
+	X(START, -1006, "the command could not be started")                                        \
+	X(TIMEOUT, -1007, "the time limit was reached")                                            \
+	X(LOST, -1008, "the sandbox or the link to it is gone; the status is unknown")             \
+	X(PROTOCOL, -1009, "the peer broke the protocol")                                          \
+	X(LIMIT, -1010, "a limit was reached")                                                     \
+	X(STATE, -1011, "not possible in this state")                                              \
+	X(BOOT, -1012, "the sandbox did not start")                                                \
+	X(ENCODING, -1013, "not valid UTF-8")                                                      \
+	X(UNSUPPORTED, -1014, "not supported here")                                                \
+	X(DENIED, -1015, "permission denied")                                                      \
+	X(MISSING, -1016, "a part that Cove needs is not installed")                               \
+	X(IMAGE, -1017, "the image cannot be used")                                                \
+	X(AGAIN, -1018, "nothing to do right now")
 
 enum cove_error_code {
 #define COVE_ERROR_ENUM(name, number, text) COVE_E_##name = (number),

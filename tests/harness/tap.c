@@ -388,6 +388,18 @@ static bool selected(const char *name, char **parts, int n)
 	return n == 0;
 }
 
+/*
+ * glibc's posix_spawn, which make uses, leaves its two internal signals ignored in the child, and
+ * its sigaction() does not let one change that.
+ */
+static void restore_internal_signals(void)
+{
+	/* The kernel's struct sigaction, all zero: SIG_DFL, no flags, an empty mask. */
+	static const unsigned long none[4];
+	for (int signal = 32; signal <= 33; signal++)
+		syscall(SYS_rt_sigaction, signal, none, NULL, 8);
+}
+
 int tap_run(int argc, char **argv, const struct tap_test *tests, size_t n)
 {
 	bool list = false, here = false;
@@ -398,6 +410,7 @@ int tap_run(int argc, char **argv, const struct tap_test *tests, size_t n)
 	}
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	restore_internal_signals();
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
 	if (shared == MAP_FAILED)

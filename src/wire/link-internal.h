@@ -47,6 +47,13 @@
  */
 #define LINK_UNFINISHED_MAX (WIRE_REASSEMBLY_MAX - WIRE_MESSAGE_MAX)
 
+/*
+ * Room in the queue for the engine's own frames, past what the owner may put into it. The answers
+ * to a whole input buffer fit, so one that asks wire_link_wants_input() before it reads never fails
+ * to answer.
+ */
+#define LINK_CONTROL_RESERVE LINK_INPUT_SIZE
+
 /* Memory that a burst of control output may leave behind for the next one. */
 #define LINK_CONTROL_KEEP (64u * 1024)
 
@@ -155,6 +162,7 @@ int link_fail(struct wire_link *link, int code, const char *format, ...) _printf
 void link_restart(struct wire_link *link);
 /* SYNC, and HELLO unless it is the call for a sync (nonce 0). */
 int link_queue_sync(struct wire_link *link, uint64_t nonce) _must_check_;
+/* The engine's own frame, into the reserve if need be. */
 int link_queue(struct wire_link *link, const struct wire_header *h,
 	       const void *payload) _must_check_;
 struct link_stream *link_stream_find(const struct wire_link *link, uint32_t id);

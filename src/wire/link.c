@@ -194,7 +194,7 @@ int wire_link_new(const struct wire_link_options *options, struct wire_link **re
 	link->state = LINK_HUNTING;
 	list_init(&link->ready);
 	list_init(&link->close_pending);
-	buffer_init(&link->control, WIRE_CONTROL_QUEUE_MAX);
+	buffer_init(&link->control, WIRE_CONTROL_QUEUE_MAX + LINK_CONTROL_RESERVE);
 
 	int r = allocate(link);
 	if (r < 0)
@@ -275,6 +275,21 @@ int link_queue(struct wire_link *link, const struct wire_header *h, const void *
 	return 0;
 }
 
+/* May the owner queue n more bytes? */
+static int check_room(const struct wire_link *link, size_t n)
+{
+	size_t queued = link->control.size;
+	return queued >= WIRE_CONTROL_QUEUE_MAX || n > WIRE_CONTROL_QUEUE_MAX - queued ? -ENOBUFS
+										       : 0;
+}
+
+/* A frame of the owner's. */
+static int queue_for_owner(struct wire_link *link, const struct wire_header *h, const void *payload)
+{
+	int r = check_room(link, WIRE_HEADER_SIZE + h->length);
+	return r < 0 ? r : link_queue(link, h, payload);
+}
+
 int link_queue_sync(struct wire_link *link, uint64_t nonce)
 {
 	uint8_t payload[WIRE_SYNC_SIZE];
@@ -297,7 +312,7 @@ static int queue_u64(struct wire_link *link, const struct wire_header *h, uint64
 {
 	uint8_t payload[8];
 	wire_put_u64(payload, value);
-	return link_queue(link, h, payload);
+	return queue_for_owner(link, h, payload);
 }
 
 /* Nothing is sent on a stream between the fragments of a message: out of the line until then. */
@@ -324,7 +339,10 @@ static int queue_message(struct wire_link *link, struct link_stream *s, uint8_t 
 		return -ENOBUFS;
 
 	size_t n = left ? (left + WIRE_DATA_MAX - 1) / WIRE_DATA_MAX : 1;
-	int r = buffer_reserve(&link->control, left + n * WIRE_HEADER_SIZE, NULL);
+	int r = check_room(link, left + n * WIRE_HEADER_SIZE);
+	if (r < 0)
+		return r;
+	r = buffer_reserve(&link->control, left + n * WIRE_HEADER_SIZE, NULL);
 	if (r < 0)
 		return r;
 
@@ -441,7 +459,7 @@ int wire_link_goodbye(struct wire_link *link, const void *payload, size_t size)
 	if (size > WIRE_DATA_MAX)
 		return -EMSGSIZE;
 	struct wire_header h = { .length = (uint32_t)size, .type = WIRE_GOODBYE };
-	return link_queue(link, &h, payload);
+	return queue_for_owner(link, &h, payload);
 }
 
 static int queue_close(struct wire_link *link, uint32_t stream)
@@ -513,7 +531,7 @@ static int send_credit(struct wire_link *link, struct link_stream *s, unsigned c
 	wire_put_u32(payload, n);
 	struct wire_header h = { .length = 4, .type = WIRE_CREDIT, .stream = s->id };
 	h.flags = (uint8_t)channel;
-	int r = link_queue(link, &h, payload);
+	int r = queue_for_owner(link, &h, payload);
 	if (r >= 0)
 		s->channels[channel].credit += n;
 	return r;

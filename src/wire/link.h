@@ -5,16 +5,17 @@
 /*
  * The protocol engine: one end of one link. Bytes in, bytes out, events; no descriptors, no clocks,
  * no threads. Agent, supervisor and library drive the same engine, tests join two of them in
- *memory.
+ * memory.
  *
  * Reading:
  *	wire_link_input(link, &p, &n);          where the next bytes go; n > 0
  *	n = read(fd, p, n);
  *	wire_link_received(link, n);
  *	while ((r = wire_link_next(link, &event)) > 0)
- *		…                                borrowed data lives until the next call of
- *next/input r < 0: the peer broke the protocol, see wire_link_error(). The link is dead until
- *	wire_link_resync() (either end) or free.
+ *		…                                borrowed data lives until the next next or input
+ *	r < 0: the peer broke the protocol, see wire_link_error(). The link is dead until
+ *	wire_link_resync() (either end) or free. But -ENOMEM is not the peer's fault, and nothing
+ *	is lost by it: wire_link_next() may be called again later.
  *
  * Writing:
  *	while ((n = wire_link_output(link, iov, count)) > 0) {
@@ -89,7 +90,7 @@ struct wire_link_options {
 	void *userdata; /* handed to source where a stream has none of its own */
 };
 
-/* A thousand sessions with a viewer each, several times over; a table entry is ~150 bytes. */
+/* A thousand sessions with a viewer each, several times over; a table entry is 200 bytes. */
 #define WIRE_STREAMS_MAX 8192
 
 int wire_link_new(const struct wire_link_options *options, struct wire_link **ret);
@@ -99,7 +100,8 @@ DEFINE_CLEANUP(struct wire_link *, wire_link_free)
 enum wire_event_kind {
 	/*
 	 * The link starts, or starts again: every stream of before is gone without further events,
-	 * userdata and all (a responder drops what it kept per stream). Always the first event.
+	 * userdata and all (a responder drops what it kept per stream; an initiator did so when it
+	 * called wire_link_resync(), and may have opened new ones since). Always the first event.
 	 */
 	WIRE_EVENT_SYNCED,
 	WIRE_EVENT_HELLO, /* data: the peer's Hello, packed. Versions fit. Always the second event.
@@ -141,6 +143,8 @@ const char *wire_link_error(const struct wire_link *link);
 /*
  * False while so much control output is waiting that reading more requests would only make more of
  * it: an endpoint stops reading until it has written. (Data does not count: it is not queued here.)
+ * One that reads on all the same may get -ENOBUFS of wire_link_next(), once the peer's requests can
+ * not even be answered with CLOSE any more. False on a dead link, too.
  */
 bool wire_link_wants_input(const struct wire_link *link);
 
@@ -202,7 +206,8 @@ uint32_t wire_link_credit(const struct wire_link *link, uint32_t stream, unsigne
 /*
  * Receiving. consumed: n bytes of the channel were used up; credit goes back to the peer in batches
  * of a quarter window. grant: exactly n more, at once (a switch, or a larger window than the
- * initial one; -EINVAL past WIRE_WINDOW_MAX).
+ * initial one; -EINVAL past WIRE_WINDOW_MAX). -ENOENT, for a stream that was closed meanwhile, is
+ * nothing to worry about.
  */
 int wire_link_consumed(struct wire_link *link, uint32_t stream, unsigned channel,
 		       size_t n) _must_check_;

@@ -114,7 +114,7 @@ static void check_link(const struct fuzz_owner *owner)
 	FUZZ_CHECK(link->n_streams <= FUZZ_STREAMS_MAX);
 	FUZZ_CHECK(link->rx_unfinished <= WIRE_REASSEMBLY_MAX);
 	FUZZ_CHECK(link->tx_unfinished <= LINK_UNFINISHED_MAX);
-	FUZZ_CHECK(wire_link_queued(link) <= WIRE_CONTROL_QUEUE_MAX);
+	FUZZ_CHECK(wire_link_queued(link) <= WIRE_CONTROL_QUEUE_MAX + LINK_CONTROL_RESERVE);
 	FUZZ_CHECK(link->input_head <= link->input_tail && link->input_tail <= LINK_INPUT_SIZE);
 }
 

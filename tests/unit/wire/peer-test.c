@@ -669,25 +669,52 @@ static void test_ping_flood(void)
 	raw_done(&raw);
 }
 
-/* The answers to CLOSE cannot be left out: there the engine stops until it has written. */
+/* As much control output as there may be. */
+static void bring_up_responder_full(struct raw_link *raw, const uint8_t part[WIRE_MESSAGE_MAX])
+{
+	bring_up(raw, WIRE_RESPONDER, NULL);
+	int r;
+	while ((r = wire_link_send(raw->link, 1, WIRE_SESSIONS, part, WIRE_MESSAGE_MAX)) == 0)
+		;
+	CHECK_INT(r, ==, -ENOBUFS);
+	while ((r = wire_link_send(raw->link, 1, WIRE_SESSIONS, part, 1)) == 0)
+		;
+	CHECK_INT(r, ==, -ENOBUFS);
+	CHECK_INT(wire_link_queued(raw->link), <=, WIRE_CONTROL_QUEUE_MAX);
+}
+
+/*
+ * The answers to CLOSE cannot be left out. There is room for those to all that was read before the
+ * owner was told to stop; one that reads on is stopped by the engine.
+ */
 static void test_close_flood(void)
 {
 	struct raw_link raw;
 	struct wire_event event;
 	static uint8_t part[WIRE_MESSAGE_MAX];
-	bring_up(&raw, WIRE_RESPONDER, NULL);
 	int r;
-	while ((r = wire_link_send(raw.link, 1, WIRE_SESSIONS, part, sizeof(part))) == 0)
-		;
-	CHECK_INT(r, ==, -ENOBUFS);
-	while ((r = wire_link_send(raw.link, 1, WIRE_SESSIONS, part, 1)) == 0)
-		;
-	CHECK_INT(r, ==, -ENOBUFS);
-	CHECK_INT(wire_link_queued(raw.link), <=, WIRE_CONTROL_QUEUE_MAX);
+	bring_up_responder_full(&raw, part);
 	CHECK(!wire_link_wants_input(raw.link));
-	raw_frame(&raw, WIRE_CLOSE, 0, 2, NULL, 0);
+	CHECK_INT(wire_link_ping(raw.link, 1), ==, -ENOBUFS);
+	CHECK_INT(wire_link_grant(raw.link, 1, WIRE_STDIN, 1), ==, -ENOBUFS);
+
+	uint32_t stream = 3;
+	size_t fed = 0;
+	for (; fed < LINK_INPUT_SIZE; fed += (size_t)2 * WIRE_HEADER_SIZE, stream++) {
+		raw_frame(&raw, WIRE_EXEC, 0, stream, NULL, 0);
+		raw_frame(&raw, WIRE_CLOSE, 0, stream, NULL, 0);
+		raw_expect(&raw, WIRE_EVENT_MESSAGE, NULL);
+		raw_expect(&raw, WIRE_EVENT_CLOSE, NULL);
+	}
+	do {
+		raw_frame(&raw, WIRE_EXEC, 0, stream, NULL, 0);
+		raw_frame(&raw, WIRE_CLOSE, 0, stream++, NULL, 0);
+		raw_expect(&raw, WIRE_EVENT_MESSAGE, NULL);
+		r = wire_link_next(raw.link, &event);
+	} while (r == 1);
+	CHECK_INT(r, ==, -ENOBUFS);
 	CHECK_INT(wire_link_next(raw.link, &event), ==, -ENOBUFS);
-	CHECK_INT(wire_link_next(raw.link, &event), ==, -ENOBUFS);
+	CHECK_INT(wire_link_queued(raw.link), <=, WIRE_CONTROL_QUEUE_MAX + LINK_CONTROL_RESERVE);
 	raw_collect(&raw);
 	raw_expect(&raw, WIRE_EVENT_CLOSE, NULL);
 	raw_done(&raw);

@@ -347,9 +347,9 @@ static int check_options(const char *name, const struct image_import_options *op
 	if (options->disk_bytes && (options->disk_bytes < IMAGE_DISK_MIN_BYTES ||
 				    options->disk_bytes > IMAGE_DISK_MAX_BYTES))
 		return error_set(err, COVE_E_INVALID,
-				 "an image's size is at least %u MiB and at most %u TiB",
+				 "an image's size is at least %u MiB and at most %u GiB",
 				 (unsigned)(IMAGE_DISK_MIN_BYTES >> 20),
-				 (unsigned)(IMAGE_DISK_MAX_BYTES >> 40));
+				 (unsigned)(IMAGE_DISK_MAX_BYTES >> 30));
 	return description_check(options, err);
 }
 

@@ -52,8 +52,8 @@ struct image **image_list_free(struct image **list, size_t count);
 #define IMAGE_DISK_DEFAULT_BYTES (UINT64_C(16) << 30)
 /* What mke2fs needs for a filesystem with a journal and some room. */
 #define IMAGE_DISK_MIN_BYTES (UINT64_C(16) << 20)
-/* The host's ext4 can hold no larger file than 16 TiB, block numbers here are 32 bits. */
-#define IMAGE_DISK_MAX_BYTES (UINT64_C(8) << 40)
+/* The disk that every machine has (VMM_DISK_BYTES): a filesystem must fit into it. */
+#define IMAGE_DISK_MAX_BYTES (UINT64_C(64) << 30)
 
 struct image_import_options {
 	uint64_t disk_bytes; /* 0: twice the content, IMAGE_DISK_DEFAULT_BYTES at least */

@@ -36,20 +36,21 @@ setup:
 	$(SETUP) build
 
 demo: setup
-	$(MAKE) all
+	[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
+	ninja -C $(BUILD) product
 	$(BUILD)/cove run busybox sh -c \
 		'echo "Hello from $$(uname -sr) in a sandbox called $$(hostname)"'
 
 check:
 	$(SETUP) build test
 	[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
-	ninja -C $(BUILD) all meson-test-prereq
+	ninja -C $(BUILD) all python-image
 	scripts/check.sh $(BUILD)
 
 check-asan:
 	$(SETUP) build test
 	[ -f $(BUILD)-asan/build.ninja ] || meson setup $(BUILD)-asan $(SANITIZE)
-	ninja -C $(BUILD)-asan all meson-test-prereq
+	ninja -C $(BUILD)-asan
 	scripts/check.sh $(BUILD)-asan unit wire process
 
 lint:
@@ -70,7 +71,8 @@ fuzz:
 	scripts/fuzz.sh $(BUILD)-fuzz $(FUZZ_TIME)
 
 bench: setup
-	$(MAKE) all
+	[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
+	ninja -C $(BUILD) product bench/bench
 	$(BUILD)/bench/bench --json $(BUILD)/bench.json
 
 install: all

@@ -190,8 +190,7 @@ static void on_message(struct agent_stream *s, const struct wire_event *e)
 		on_exited(s, unpack(e, &cove__wire__exited__descriptor));
 		break;
 	case WIRE_STDIN_ERROR: {
-		const Cove__Wire__StdinError *m =
-			unpack(e, &cove__wire__stdin_error__descriptor);
+		const Cove__Wire__StdinError *m = unpack(e, &cove__wire__stdin_error__descriptor);
 		s->stdin_errno = (int)m->os_errno;
 		s->stdin_errors++;
 		break;
@@ -417,8 +416,7 @@ struct agent_stream *agent_run(struct agent_client *c, const char *const *argv,
 	const struct agent_run *o = options ? options : &none;
 	Cove__Wire__Exec m = COVE__WIRE__EXEC__INIT;
 	_cleanup_free_ ProtobufCBinaryData *words = NULL, *env = NULL;
-	_cleanup_free_ Cove__Wire__Rlimit **rlimits =
-		calloc(o->n_rlimits + 1, sizeof(*rlimits));
+	_cleanup_free_ Cove__Wire__Rlimit **rlimits = calloc(o->n_rlimits + 1, sizeof(*rlimits));
 
 	m.n_argv = fill_list(argv, &words);
 	m.argv = words;
@@ -542,8 +540,8 @@ void agent_wait_failed(struct agent_stream *s)
 void agent_wait_end(struct agent_stream *s)
 {
 	agent_wait_started(s);
-	AGENT_UNTIL(s->client, s->exited && s->out[0].next >= s->totals[0] &&
-				       s->out[1].next >= s->totals[1]);
+	AGENT_UNTIL(s->client,
+		    s->exited && s->out[0].next >= s->totals[0] && s->out[1].next >= s->totals[1]);
 }
 
 struct agent_stream *agent_do(struct agent_client *c, const char *script,

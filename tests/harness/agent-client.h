@@ -36,9 +36,9 @@ struct agent_output {
 	uint64_t hash;	   /* FNV-1a of what came */
 	uint64_t total;	   /* as of EOF */
 	bool eof;
-	bool stalled;  /* set by the test: no more credit is given */
-	bool discard;  /* set by the test: count and hash, do not keep */
-	size_t owed;   /* bytes without credit while it was stalled */
+	bool stalled; /* set by the test: no more credit is given */
+	bool discard; /* set by the test: count and hash, do not keep */
+	size_t owed;  /* bytes without credit while it was stalled */
 };
 
 struct agent_stream {
@@ -102,7 +102,7 @@ struct agent_run {
 	const char *const *env;
 	const char *cwd;
 	const char *user;
-	bool pipe;    /* stdin is a pipe; without it /dev/null */
+	bool pipe;	/* stdin is a pipe; without it /dev/null */
 	const void *in; /* with pipe: these bytes, and then (unless `open`) the end */
 	size_t in_size;
 	bool open; /* leave stdin open */

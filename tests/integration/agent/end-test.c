@@ -168,7 +168,8 @@ static void test_whole_tree(void)
 		 "(sleep 900 &); setsid sh -c 'setsid sleep 901 & echo $! >%s/hidden' & "
 		 "trap '' TERM; echo out; sleep 902",
 		 tap_dir());
-	struct agent_run run = { .timeout_ms = 1000, .timeout_signal = SIGTERM,
+	struct agent_run run = { .timeout_ms = 1000,
+				 .timeout_signal = SIGTERM,
 				 .timeout_grace_ms = 200 };
 	uint64_t before = now();
 	struct agent_stream *s = agent_do(c, script, &run);
@@ -185,7 +186,8 @@ static void test_whole_tree(void)
 static void test_timeout_signal_obeyed(void)
 {
 	struct agent_client *c = agent_client_start(NULL);
-	struct agent_run run = { .timeout_ms = 200, .timeout_signal = SIGTERM,
+	struct agent_run run = { .timeout_ms = 200,
+				 .timeout_signal = SIGTERM,
 				 .timeout_grace_ms = 10000 };
 	struct agent_stream *s =
 		agent_do(c, "trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done", &run);
@@ -236,8 +238,8 @@ static void test_end_overtakes_data(void)
 static void test_signals(void)
 {
 	struct agent_client *c = agent_client_start(NULL);
-	struct agent_stream *s = agent_sh(
-		c, "trap 'echo usr1' USR1; echo up; while :; do sleep 0.02; done", NULL);
+	struct agent_stream *s =
+		agent_sh(c, "trap 'echo usr1' USR1; echo up; while :; do sleep 0.02; done", NULL);
 	AGENT_UNTIL(c, s->out[0].size >= 3);
 	CHECK_INT(agent_signal(s, SIGUSR1), ==, 0);
 	AGENT_UNTIL(c, s->out[0].size >= 8);

@@ -364,7 +364,8 @@ typedef struct cove_output {
 	/* All bytes that the command wrote; larger than stdout_bytes where a limit was applied. */
 	uint64_t stdout_total;
 	uint64_t stderr_total;
-	bool limited; /* the output limit was applied to either */
+	/* Bytes were dropped by the limit; or, of a session started before, are kept no more. */
+	bool limited;
 
 	/* errno in the guest if the command stopped reading its stdin before the end, else 0. */
 	int stdin_errno;

@@ -133,6 +133,8 @@ struct connection *connection_free(struct connection *c)
 		return NULL;
 	assert(list_empty(&c->waiters));
 	wire_link_free(c->link);
+	/* Closing is not enough: a process that the program has forked may hold a copy. */
+	shutdown(c->fd, SHUT_RDWR);
 	fd_close(c->fd);
 	fd_close(c->wake_fd);
 	pthread_mutex_destroy(&c->lock);

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 
 #define KEEP_FIRST_ALLOCATION 512
+#define KEEP_SPARE_MAX	      65536
 
 void keep_init(struct keep *k, uint64_t max, bool tail)
 {
@@ -92,6 +93,11 @@ int keep_take(struct keep *k, char **ret, size_t *ret_size)
 		k->start = 0;
 	}
 	k->data[k->size] = 0;
+	if (k->allocated - k->size > KEEP_SPARE_MAX) { /* it may be kept for long */
+		char *fitting = realloc(k->data, k->size + 1);
+		if (fitting)
+			k->data = fitting;
+	}
 	*ret_size = k->size;
 	*ret = TAKE_PTR(k->data);
 	return 0;

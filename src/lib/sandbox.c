@@ -258,6 +258,21 @@ static int run_to_end(cove_sandbox *s, const struct request *request, struct cov
 	return 0;
 }
 
+/*
+ * Reads up to the supervisor's last word. It waits for its clients to take what the guest has said,
+ * and maybe no other thread of ours is reading.
+ */
+static void read_to_end(struct connection *c, uint64_t deadline)
+{
+	struct stream nothing;
+	int r = 0;
+	stream_init(&nothing, NULL);
+	connection_lock(c);
+	while (!connection_gone(c, NULL) && r == 0)
+		r = connection_wait(c, &nothing, deadline);
+	connection_unlock(c);
+}
+
 static int stop(cove_sandbox *s, const Cove__Wire__StopRequest *message, uint64_t limit_ms,
 		struct cove_error *err)
 {
@@ -273,8 +288,11 @@ static int stop(cove_sandbox *s, const Cove__Wire__StopRequest *message, uint64_
 		return 0;
 	}
 	/* When its process is gone, so are its folder and its hold on the name. */
-	if (r == 0)
-		supervisor_end(&s->supervisor, deadline_after_ms(EXIT_LIMIT_MS));
+	if (r == 0) {
+		uint64_t deadline = deadline_after_ms(EXIT_LIMIT_MS);
+		read_to_end(s->connection, deadline);
+		supervisor_end(&s->supervisor, deadline);
+	}
 	return r;
 }
 

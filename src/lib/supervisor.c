@@ -126,10 +126,17 @@ int supervisor_start(int fd, bool detached, struct supervisor *ret, struct cove_
 				       r == ENOENT || r == EACCES ? COVE_E_MISSING : COVE_E_SYSTEM,
 				       r, "cannot start %s", path);
 	*ret = (struct supervisor)SUPERVISOR_NONE;
-	if (!detached) {
-		supervisor_watch(pid, ret);
-		ret->child = true;
+	if (detached)
+		return 0;
+	supervisor_watch(pid, ret);
+	if (ret->pid_fd < 0) { /* no descriptor free: do not start what cannot be reaped */
+		r = errno;
+		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			continue;
+		return error_set_errno(err, COVE_E_SYSTEM, r, "cannot watch the supervisor");
 	}
+	ret->child = true;
 	return 0;
 }
 

@@ -353,6 +353,32 @@ static void test_creator_dies(void)
 	}
 }
 
+/* A process that was forked, and holds copies of our descriptors, keeps no sandbox alive. */
+static void test_forked(void)
+{
+	for (int how = 0; how < 2; how++) {
+		cove_sandbox *s = box_create("box", NULL);
+		struct cove_sandbox_info *info = box_inspect("box");
+		pid_t pid = fork();
+		CHECK_SYS(pid);
+		if (pid == 0) {
+			pause();
+			_exit(0);
+		}
+		uint64_t begin = clock_monotonic_ms();
+		if (how == 0)
+			cove_sandbox_free(s);
+		else
+			box_stop(s);
+		CHECK_INT(clock_monotonic_ms() - begin, <, END_MS);
+		CHECK(tap_process_ends(info->supervisor_pid, 0));
+		cove_sandbox_info_free(info);
+		CHECK_SYS(kill(pid, SIGKILL));
+		CHECK_SYS(waitpid(pid, NULL, 0));
+		no_sandboxes();
+	}
+}
+
 static void test_boot_fails(void)
 {
 	static const struct {
@@ -413,6 +439,7 @@ static const struct tap_test tests[] = {
 	{ "persistent", test_persistent },
 	{ "remove by force", test_remove_by_force },
 	{ "the creator dies", test_creator_dies },
+	{ "a forked process", test_forked },
 	{ "boot fails", test_boot_fails },
 	{ "many at once", test_many, .timeout_s = 60 },
 };

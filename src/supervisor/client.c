@@ -296,7 +296,8 @@ int client_add(struct supervisor *s, int fd, struct client **ret)
 	s->n_clients++;
 	TAKE_FD(socket_fd);
 	TAKE_PTR(link);
-	struct client *added = TAKE_PTR(c);
+	struct client *added = c;
+	TAKE_PTR(c);
 	if (ret)
 		*ret = added;
 	return 0;

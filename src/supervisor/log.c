@@ -28,24 +28,21 @@ int log_open(int dir_fd)
 
 void log_line(const char *format, ...)
 {
+	char text[900], line[1024];
+	va_list args;
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
 	if (space == 0)
 		return;
-	char line[1024];
+
 	struct timespec now;
 	struct tm tm;
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	size_t n = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(line + n, sizeof(line) - n, ".%03ldZ ", now.tv_nsec / 1000000);
-
-	va_list args;
-	va_start(args, format);
-	int k = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
-	va_end(args);
-	if (k < 0)
-		return;
-	n = MIN(n + (size_t)k, sizeof(line) - 2);
-	line[n++] = '\n';
+	n += (size_t)snprintf(line + n, sizeof(line) - n, ".%03ldZ %s\n", now.tv_nsec / 1000000,
+			      text);
 	if (n > space || fd_write_full(STDERR_FILENO, line, n) < 0)
 		space = 0;
 	else

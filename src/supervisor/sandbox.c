@@ -415,10 +415,11 @@ void sandbox_kill(struct supervisor *s, enum cove_end_cause cause, const char *t
 
 void sandbox_creator_gone(struct supervisor *s)
 {
-	if (s->ending || (s->spec && s->spec->detached && s->state >= SANDBOX_RUNNING))
+	bool ran = s->spec && s->state >= SANDBOX_RUNNING;
+	if (s->ending || (ran && s->spec->detached))
 		return;
 	/* Nobody is left to see what an orderly end would give, unless the disk is kept. */
-	if (s->state >= SANDBOX_RUNNING && s->spec->persistent)
+	if (ran && s->spec->persistent)
 		sandbox_stop(s, COVE_END_CREATOR_GONE, STOP_GRACE_ORPHAN_MS);
 	else
 		end(s, COVE_END_CREATOR_GONE, "its creator ended");

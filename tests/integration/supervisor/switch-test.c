@@ -134,12 +134,14 @@ static void test_many_streams(void)
 		peer_connect(&clients[i], "many");
 		for (int j = 0; j < STREAMS; j++) {
 			e[i][j] = peer_exec(&clients[i], "cat", NULL);
-			send_stdin(&clients[i], e[i][j], (uint64_t)(1000 * i + j));
+			send_stdin(&clients[i], e[i][j],
+				   UINT64_C(1000) * (unsigned)i + (unsigned)j);
 		}
 	}
 	for (int i = 0; i < CLIENTS; i++)
 		for (int j = 0; j < STREAMS; j++)
-			expect_totals(&clients[i], e[i][j], (uint64_t)(1000 * i + j));
+			expect_totals(&clients[i], e[i][j],
+				      UINT64_C(1000) * (unsigned)i + (unsigned)j);
 	for (int i = 0; i < CLIENTS; i++)
 		peer_done(&clients[i]);
 	stop(&s, &s.creator);

@@ -41,14 +41,21 @@ static size_t pull(struct ring *ring, uint64_t offset, size_t max)
 	return n;
 }
 
+/* The same numbers in every run. */
+static unsigned next_number(unsigned *state)
+{
+	*state = *state * 1664525 + 1013904223;
+	return *state >> 8;
+}
+
 static void test_first_in_first_out(void)
 {
+	unsigned state = 1;
 	struct ring ring = { 0 };
 	uint64_t in = 1000, out = 1000;
-	srand(1);
 	for (int i = 0; i < 20000; i++) {
-		size_t n = (size_t)rand() % 9000;
-		if (rand() % 2) {
+		size_t n = next_number(&state) % 9000;
+		if (next_number(&state) % 2) {
 			n = MIN(n, (size_t)(WIRE_WINDOW_MAX - ring.size));
 			CHECK_OK(push(&ring, in, n));
 			in += n;

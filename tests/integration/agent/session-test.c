@@ -283,7 +283,7 @@ static void test_malformed(void)
 static void test_kept(void)
 {
 	enum { N = 1100 };
-	struct agent_client *c = agent_client_start(NULL);
+	struct agent_client *c = agent_client_start(agent_cgroup());
 	char id[16];
 	struct agent_run run = { .id = id };
 	for (int i = 0; i < N; i++) {
@@ -302,7 +302,7 @@ static void test_kept(void)
 	struct agent_stream *s = attach(c, "k75", COVE__WIRE__ATTACH__FROM__NOW, 0);
 	agent_wait_failed(s);
 	CHECK_INT(s->error.code, ==, COVE_E_NOT_FOUND);
-	CHECK_INT(agent_count_fds(c), <, 20);
+	CHECK_INT(agent_count_fds(c), <, 20 + 3 * 16); /* spare cgroups have three each */
 	agent_client_stop(c);
 }
 

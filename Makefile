@@ -9,11 +9,13 @@ FUZZ_TIME  ?= 60
 
 SETUP = scripts/setup.sh
 MESON_FLAGS = $(if $(PREFIX),-Dprefix=$(PREFIX))
+CONFIGURE = [ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false -Dguest=false
 
 .PHONY: all help setup demo check check-asan lint format fuzz bench install clean
 
-all: $(BUILD)/build.ninja
+all:
+	$(CONFIGURE)
 	ninja -C $(BUILD)
 
 help:
@@ -29,21 +31,18 @@ help:
 	@echo 'setup       install what is missing for building and running (apt)'
 	@echo 'clean       remove the build folders'
 
-$(BUILD)/build.ninja:
-	meson setup $(BUILD) $(MESON_FLAGS)
-
 setup:
 	$(SETUP) build
 
 demo: setup
-	[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
+	$(CONFIGURE)
 	ninja -C $(BUILD) product
 	$(BUILD)/cove run busybox sh -c \
 		'echo "Hello from $$(uname -sr) in a sandbox called $$(hostname)"'
 
 check:
 	$(SETUP) build test
-	[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
+	$(CONFIGURE)
 	ninja -C $(BUILD) all python-image
 	scripts/check.sh $(BUILD)
 
@@ -71,13 +70,15 @@ fuzz:
 	scripts/fuzz.sh $(BUILD)-fuzz $(FUZZ_TIME)
 
 bench: setup
-	[ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
+	$(CONFIGURE)
 	ninja -C $(BUILD) product bench/bench
 	$(BUILD)/bench/bench --json $(BUILD)/bench.json
 
-install: all
-	$(if $(PREFIX),meson configure $(BUILD) -Dprefix=$(PREFIX))
-	DESTDIR=$(DESTDIR) meson install -C $(BUILD)
+install: setup
+	$(CONFIGURE)
+	$(if $(PREFIX),meson configure $(BUILD) $(MESON_FLAGS))
+	ninja -C $(BUILD) product
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-lint $(BUILD)-fuzz

@@ -177,4 +177,11 @@ unsigned agent_count_fds(const struct agent_client *c);
 unsigned agent_count_children(const struct agent_client *c);
 size_t agent_rss_bytes(const struct agent_client *c);
 
+/* The agent has no more memory than this. Sanitizers keep what is freed, so not with them. */
+#ifdef __SANITIZE_ADDRESS__
+#define CHECK_RSS_BELOW(client, limit) ((void)(limit))
+#else
+#define CHECK_RSS_BELOW(client, limit) CHECK_INT(agent_rss_bytes(client), <, (limit))
+#endif
+
 #endif

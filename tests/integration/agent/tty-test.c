@@ -60,7 +60,7 @@ static void test_resize(void)
 		agent_send(s, WIRE_RESIZE, &m.base);
 	}
 	agent_wait_acks(s, acks + 20000);
-	CHECK_INT(agent_rss_bytes(c), <, rss + 4 * 1024 * 1024);
+	CHECK_RSS_BELOW(c, rss + 4 * 1024 * 1024);
 	CHECK_INT(agent_kill(s), ==, 0);
 	agent_wait_end(s);
 	CHECK_INT(agent_resize(s, 10, 10), ==, COVE_E_STATE);

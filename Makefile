@@ -66,7 +66,7 @@ format:
 fuzz:
 	$(SETUP) build fuzz
 	[ -f $(BUILD)-fuzz/build.ninja ] || CC=clang meson setup $(BUILD)-fuzz $(SANITIZE) -Dfuzz=true
-	ninja -C $(BUILD)-fuzz
+	ninja -C $(BUILD)-fuzz fuzzers
 	scripts/fuzz.sh $(BUILD)-fuzz $(FUZZ_TIME)
 
 bench: setup

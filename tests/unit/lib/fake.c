@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -326,7 +327,12 @@ cove_sandbox *fake_start(struct fake *f, void (*script)(struct fake *f), void *d
 	s->supervisor = (struct supervisor)SUPERVISOR_NONE;
 	strcpy(s->name, "fake");
 	CHECK_OK(connection_new(fds[0], "fake", &s->connection));
+	/* Signals are for the test. */
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	CHECK_INT(pthread_create(&f->thread, NULL, run, f), ==, 0);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return s;
 }
 

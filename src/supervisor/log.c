@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,25 +27,34 @@ int log_open(int dir_fd)
 	return 0;
 }
 
-void log_line(const char *format, ...)
+static void write_line(const char *text)
 {
-	char text[900], line[1024];
-	va_list args;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (space == 0)
-		return;
-
+	char line[1024];
 	struct timespec now;
 	struct tm tm;
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	size_t n = strftime(line, sizeof(line), "%Y-%m-%dT%H:%M:%S", &tm);
-	n += (size_t)snprintf(line + n, sizeof(line) - n, ".%03ldZ %s\n", now.tv_nsec / 1000000,
+	n += (size_t)snprintf(line + n, sizeof(line) - n, ".%03ldZ %.950s\n", now.tv_nsec / 1000000,
 			      text);
+	for (size_t i = 0; i < n - 1; i++) /* one line, whoever chose the words */
+		if ((unsigned char)line[i] < ' ')
+			line[i] = '?';
 	if (n > space || fd_write_full(STDERR_FILENO, line, n) < 0)
 		space = 0;
 	else
 		space -= n;
+}
+
+void log_line(const char *format, ...)
+{
+	char *text;
+	va_list args;
+	va_start(args, format);
+	int r = space ? vasprintf(&text, format, args) : -1;
+	va_end(args);
+	if (r >= 0) {
+		write_line(text);
+		free(text);
+	}
 }

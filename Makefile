@@ -6,13 +6,14 @@ BUILD      ?= build
 PREFIX     ?=
 DESTDIR    ?=
 FUZZ_TIME  ?= 60
+ROUNDS     ?= 10000
 
 SETUP = scripts/setup.sh
 MESON_FLAGS = $(if $(PREFIX),-Dprefix=$(PREFIX))
 CONFIGURE = [ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false -Dguest=false
 
-.PHONY: all help setup demo check check-asan lint format fuzz bench install clean
+.PHONY: all help setup demo check check-long check-asan lint format fuzz bench install clean
 
 all:
 	$(CONFIGURE)
@@ -22,6 +23,7 @@ help:
 	@echo 'demo        install what is missing, build, and run a command in a sandbox'
 	@echo 'all         build'
 	@echo 'check       install what is missing, build, and run all tests'
+	@echo 'check-long  what is a matter of luck, ROUNDS times (10000): lengths, failed starts'
 	@echo 'check-asan  the tests that need no virtual machine, with ASan and UBSan'
 	@echo 'lint        clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'format      clang-format, in place'
@@ -45,6 +47,13 @@ check:
 	$(CONFIGURE)
 	ninja -C $(BUILD) all python-image
 	scripts/check.sh $(BUILD)
+
+check-long:
+	$(SETUP) build test
+	$(CONFIGURE)
+	ninja -C $(BUILD) all python-image
+	COVE_TEST_ROUNDS=$(ROUNDS) meson test -C $(BUILD) --no-rebuild --print-errorlogs \
+		--num-processes 1 --verbose start-failures bytes
 
 check-asan:
 	$(SETUP) build test

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/log.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,11 +12,10 @@ void agent_log(const char *format, ...)
 {
 	static const char prefix[] = "cove-agent: ";
 	char line[512];
-	int saved = errno;
-
-	memcpy(line, prefix, sizeof(prefix));
 	va_list args;
+
 	va_start(args, format);
+	memcpy(line, prefix, sizeof(prefix));
 	vsnprintf(line + sizeof(prefix) - 1, sizeof(line) - sizeof(prefix), format, args);
 	va_end(args);
 
@@ -26,5 +24,4 @@ void agent_log(const char *format, ...)
 	/* One write, so that lines of others do not come in between. Nobody to tell if it fails. */
 	ssize_t k = write(STDERR_FILENO, line, n);
 	(void)k;
-	errno = saved;
 }

@@ -38,12 +38,16 @@ static int resize(struct ring *r, size_t allocated)
 		return 0;
 	}
 
-	uint8_t *data = NULL;
-	if (allocated > 0) {
-		data = malloc(allocated);
-		if (!data)
-			return -ENOMEM;
+	if (allocated == 0) {
+		assert(r->start == r->end);
+		free(r->data);
+		r->data = NULL;
+		r->allocated = 0;
+		return 0;
 	}
+	uint8_t *data = malloc(allocated);
+	if (!data)
+		return -ENOMEM;
 	for (uint64_t o = r->start; o < r->end;) {
 		size_t from = (size_t)(o % r->allocated), to = (size_t)(o % allocated);
 		size_t n = MIN(r->allocated - from, allocated - to);

@@ -23,16 +23,20 @@ struct process {
 /* "pid (name) state ppid pgrp session …"; the name may hold anything. False: gone, or a zombie. */
 static bool read_process(int proc_fd, const char *pid, struct process *ret)
 {
-	char path[32], state;
+	char path[32];
 	_cleanup_free_ char *text = NULL;
 	snprintf(path, sizeof(path), "%.10s/stat", pid);
 	if (fd_read_file(proc_fd, path, 4096, true, &text, NULL) < 0)
 		return false;
-	const char *p = strrchr(text, ')');
-	int parent, session;
-	if (!p || sscanf(p + 1, " %c %d %*d %d", &state, &parent, &session) != 3)
+	char *p = strrchr(text, ')');
+	if (!p || strlen(p) < 4)
 		return false;
-	*ret = (struct process){ (pid_t)strtol(pid, NULL, 10), parent, session, false };
+	char state = p[2];
+	p += 3;
+	*ret = (struct process){ .pid = (pid_t)strtol(pid, NULL, 10) };
+	ret->parent = (pid_t)strtol(p, &p, 10);
+	strtol(p, &p, 10);
+	ret->session = (pid_t)strtol(p, &p, 10);
 	return state != 'Z' && state != 'X';
 }
 

@@ -8,15 +8,16 @@
 
 #include "agent/poison.h"
 
+#define LOG_PREFIX "cove-agent: "
+
 void agent_log(const char *format, ...)
 {
-	static const char prefix[] = "cove-agent: ";
-	char line[512];
+	char line[512] = LOG_PREFIX;
 	va_list args;
 
 	va_start(args, format);
-	memcpy(line, prefix, sizeof(prefix));
-	vsnprintf(line + sizeof(prefix) - 1, sizeof(line) - sizeof(prefix), format, args);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): clang 14 overlooks va_start() */
+	vsnprintf(line + sizeof(LOG_PREFIX) - 1, sizeof(line) - sizeof(LOG_PREFIX), format, args);
 	va_end(args);
 
 	size_t n = strlen(line);

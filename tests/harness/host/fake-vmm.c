@@ -161,13 +161,33 @@ static void machine(const struct ends *given)
 
 /* ---- outside ---- */
 
-/* A fork whose child is the first of a pid namespace, so that nothing outlives it. */
+static void write_map(const char *file, unsigned id)
+{
+	char line[64];
+	snprintf(line, sizeof(line), "%u %u 1", id, id);
+	if (fd_write_string(AT_FDCWD, file, line) < 0)
+		dprintf(STDERR_FILENO, "fake-vmm: %s: %s\n", file, strerror(errno));
+}
+
+/*
+ * A fork whose child is the first of a pid namespace, so that nothing outlives it; in a user
+ * namespace, too, where only that gives the right to it. Without either it is just a fork.
+ */
 static pid_t fork_into_namespace(void)
 {
-	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, NULL, NULL,
-				   NULL, NULL);
-	if (pid != 0)
+	unsigned uid = geteuid(), gid = getegid();
+	bool own_users = uid != 0;
+	unsigned long flags = CLONE_NEWPID | CLONE_NEWNS | (own_users ? CLONE_NEWUSER : 0);
+	pid_t pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, NULL);
+	if (pid < 0)
+		return fork();
+	if (pid > 0)
 		return pid;
+	if (own_users) {
+		(void)!fd_write_string(AT_FDCWD, "/proc/self/setgroups", "deny");
+		write_map("/proc/self/uid_map", uid);
+		write_map("/proc/self/gid_map", gid);
+	}
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
 		dprintf(STDERR_FILENO, "fake-vmm: no /proc: %s\n", strerror(errno));
@@ -197,8 +217,6 @@ int vmm_start(_unused_ const struct vmm_config *config, struct vmm *ret, struct 
 
 	struct ends ends = { agent[1], qmp[1], console[1], output[1] };
 	pid_t pid = fork_into_namespace();
-	if (pid < 0)
-		pid = fork();
 	if (pid == 0)
 		machine(&ends);
 	int error = errno;

@@ -44,7 +44,8 @@ tidy()
 : >"$build/tidy-stderr.txt"
 # error.c defines what analyzer.h has macros for.
 printf '%s\n' "$@" | grep -v '^src/base/error\.c$' |
-	tidy --extra-arg=-include --extra-arg="$PWD/tests/lint/analyzer.h" || failed=1
+	tidy --extra-arg=-include --extra-arg="$PWD/tests/lint/analyzer.h" \
+		--extra-arg=-I"$PWD/src" --extra-arg=-I"$PWD/include" || failed=1
 printf '%s\n' "$@" | grep '^src/base/error\.c$' | tidy || failed=1
 grep -v 'warnings\{0,1\} generated\|^Suppressed\|^Use -' "$build/tidy-stderr.txt" >&2
 exit $failed

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,27 +20,30 @@
 #define COMMAND_NOFILE_SOFT 1024
 #define COMMAND_NOFILE_HARD 1048576
 
-static void ignore(int signal)
-{
-	(void)signal;
-}
-
 /*
- * Commands get all signals at their defaults. execve() resets handlers but leaves alone what is
- * ignored, so nothing is ignored here: neither what was inherited, nor SIGPIPE.
+ * Commands get all signals at their defaults and unblocked. execve() leaves alone what is ignored,
+ * so nothing is ignored here, not even what was inherited so. And there is no handler, which could
+ * run in a child that shares the agent's memory: what is of interest is blocked, and read from a
+ * descriptor. A blocked SIGPIPE is as good as an ignored one.
  */
-static int set_signals(void)
+static int set_signals(struct agent *agent)
 {
-	struct sigaction action = { .sa_handler = SIG_DFL };
+	const struct sigaction action = { .sa_handler = SIG_DFL };
 	for (int i = 1; i <= SIGRTMAX; i++)
 		sigaction(i, &action, NULL); /* fails for SIGKILL, SIGSTOP and glibc's own */
-	action.sa_handler = ignore;
-	action.sa_flags = SA_RESTART;
-	if (sigaction(SIGPIPE, &action, NULL) < 0)
+
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGIO);
+	sigaddset(&set, SIGPIPE);
+	if (!agent->is_init)
+		sigaddset(&set, SIGTERM);
+	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
 		return -errno;
-	sigset_t none;
-	sigemptyset(&none);
-	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+	sigdelset(&set, SIGPIPE);
+	agent->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return agent->signal_fd < 0 ? -errno : 0;
 }
 
 /* As many descriptors as there may be for us; the usual number for commands. */
@@ -75,40 +79,39 @@ static int set_descriptors(struct agent *agent)
 	return 0;
 }
 
-static void on_child(uv_signal_t *handle, int signal)
+static void on_signal(void *userdata, unsigned events)
 {
-	(void)signal;
-	reaper_run(handle->data);
-}
+	struct agent *agent = userdata;
+	struct signalfd_siginfo info;
+	(void)events;
 
-static void on_stop(uv_signal_t *handle, int signal)
-{
-	(void)signal;
-	shutdown_begin(handle->data, 0, 0);
+	if (read(agent->signal_fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGCHLD)
+		reaper_run(agent);
+	else if (info.ssi_signo == SIGIO)
+		server_on_sigio(agent);
+	else
+		shutdown_begin(agent, 0, 0);
 }
 
 static int watch_signals(struct agent *agent)
 {
-	agent->child_signal.data = agent->stop_signal.data = agent;
-	int r = uv_signal_init(&agent->loop, &agent->child_signal);
+	int r = watch_new(&agent->loop, agent->signal_fd, on_signal, agent, &agent->signals);
 	if (r >= 0)
-		r = uv_signal_start(&agent->child_signal, on_child, SIGCHLD);
-	if (r >= 0)
-		r = uv_signal_init(&agent->loop, &agent->stop_signal);
-	if (r >= 0 && !agent->is_init)
-		r = uv_signal_start(&agent->stop_signal, on_stop, SIGTERM);
+		watch_set(agent->signals, UV_READABLE);
 	return r;
 }
 
 int agent_init(struct agent *agent, bool is_init)
 {
-	*agent = (struct agent){ .is_init = is_init, .null_fd = -1 };
+	*agent = (struct agent){ .is_init = is_init, .null_fd = -1, .signal_fd = -1 };
 	cgroups_init(&agent->cgroups, -1);
 	umask(022);
 	/* A fixed threshold, so that the memory of large rings goes back when they do. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 
-	int r = set_signals();
+	int r = set_signals(agent);
 	if (r >= 0)
 		r = set_nofile(agent);
 	if (r >= 0)

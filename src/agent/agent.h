@@ -33,8 +33,8 @@ struct agent {
 	struct cgroups cgroups;
 	struct sessions sessions;
 	struct shutdown shutdown;
-	uv_signal_t child_signal;
-	uv_signal_t stop_signal;
+	int signal_fd;
+	struct watch *signals;
 	bool children_left; /* as of the last SIGCHLD */
 };
 

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -89,29 +89,44 @@ static bool start_again(struct agent *agent)
 
 /* ---- nobody there ---- */
 
+static bool is_hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd };
+	return poll(&p, 1, 0) > 0 && p.revents & POLLHUP;
+}
+
+static void set_async(struct server *server, bool on)
+{
+	if (fcntl(server->fd, F_SETFL, on ? O_NONBLOCK | O_ASYNC : O_NONBLOCK) < 0)
+		agent_log("link: %s", error_errno_text(errno));
+}
+
 /*
  * A virtio port without a host reads as end of file and polls as hung up, for as long as that
- * lasts; the driver sends SIGIO when it changes. A socket that has ended has ended for good.
+ * lasts; the driver sends SIGIO when it changes, if asked to (it would send one for each piece of
+ * input, too, so it is asked only now). A socket that has ended has ended for good.
  */
 static void go_away(struct agent *agent)
 {
 	struct server *server = &agent->server;
 	server->away = true;
 	watch_set(server->watch, 0);
-	if (!agent->is_init)
+	if (!agent->is_init) {
 		shutdown_begin(agent, 0, 0);
-	else if (fcntl(server->fd, F_SETFL, O_NONBLOCK | O_ASYNC) < 0)
-		agent_log("link: no SIGIO: %s", error_errno_text(errno));
+		return;
+	}
+	set_async(server, true);
+	if (!is_hung_up(server->fd))
+		server_on_sigio(agent); /* it came back before it would have been told */
 }
 
-static void on_port_signal(uv_signal_t *handle, int signal)
+void server_on_sigio(struct agent *agent)
 {
-	struct server *server = handle->data;
-	(void)signal;
-	/* With O_ASYNC there would be a signal for each piece of input, too. */
-	if (fcntl(server->fd, F_SETFL, O_NONBLOCK) < 0)
-		agent_log("link: %s", error_errno_text(errno));
-	server->away = false; /* if it is still so, the next read says it */
+	struct server *server = &agent->server;
+	if (!server->away || is_hung_up(server->fd))
+		return;
+	set_async(server, false);
+	server->away = false;
 }
 
 /* ---- reading ---- */
@@ -171,6 +186,9 @@ static void receive(struct agent *agent)
 		wire_link_received(server->link, (size_t)k);
 		take_events(agent);
 		total += (size_t)k;
+		/* A port gives a page at a time; less was the last there is. */
+		if (k < SERVER_READ_PAGE)
+			return;
 	}
 }
 
@@ -252,12 +270,6 @@ int server_init(struct agent *agent, int fd)
 	if (r < 0 || !agent->is_init)
 		return r;
 
-	/* Ready for go_away(). */
-	if (fcntl(fd, F_SETOWN, getpid()) < 0)
-		return -errno;
-	r = uv_signal_init(&agent->loop, &server->port_signal);
-	if (r < 0)
-		return r;
-	server->port_signal.data = server;
-	return uv_signal_start(&server->port_signal, on_port_signal, SIGIO);
+	/* Whom SIGIO goes to: see go_away(). */
+	return fcntl(fd, F_SETOWN, getpid()) < 0 ? -errno : 0;
 }

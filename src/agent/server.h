@@ -18,6 +18,8 @@ struct agent;
 
 /* Read in one turn of the loop, so that the sessions get their turn as well. */
 #define SERVER_READ_MAX (256u * 1024)
+/* What virtio-serial hands out in one piece. */
+#define SERVER_READ_PAGE 4096
 /* Written in one turn. */
 #define SERVER_WRITE_MAX (1024u * 1024)
 /* What virtio-serial takes in one piece; longer writes are cut by the driver. */
@@ -29,14 +31,16 @@ struct server {
 	struct wire_link *link;
 	struct watch *watch;
 	uv_prepare_t prepare;
-	uv_signal_t port_signal; /* SIGIO: the port's other end came back */
-	bool blocked;		 /* the descriptor takes no more for now */
-	bool broken;		 /* something could not be said: the link has to start again */
-	bool away;		 /* nobody is at the other end */
+	bool blocked; /* the descriptor takes no more for now */
+	bool broken;  /* something could not be said: the link has to start again */
+	bool away;    /* nobody is at the other end */
 };
 
 /* Serves the descriptor, which stays the caller's, from now on. */
 int server_init(struct agent *agent, int fd) _must_check_;
+
+/* SIGIO came: the port's other end has come or gone. */
+void server_on_sigio(struct agent *agent);
 
 /*
  * Queues a message. What cannot be queued, for want of memory or because the peer does not read, may

@@ -49,8 +49,10 @@ static void start_done(struct start *start)
 	free(start->env);
 	free(start->cwd);
 	user_done(&start->user);
-	for (size_t i = 0; i < ARRAY_SIZE(start->child_fds); i++)
-		fd_close(start->child_fds[i]);
+	if (start->child_fds[0] != start->agent->null_fd)
+		fd_close(start->child_fds[0]);
+	fd_close(start->child_fds[1]);
+	fd_close(start->child_fds[2]);
 	fd_close(start->input_fd);
 	fd_close(start->output_fds[0]);
 	fd_close(start->output_fds[1]);
@@ -223,9 +225,7 @@ static int make_pipes(struct start *start, struct cove_error *err)
 		if (r >= 0)
 			r = fd_set_nonblocking(start->input_fd, true);
 	} else {
-		start->child_fds[0] = fcntl(start->agent->null_fd, F_DUPFD_CLOEXEC, 3);
-		if (start->child_fds[0] < 0)
-			r = -errno;
+		start->child_fds[0] = start->agent->null_fd;
 	}
 	for (int i = 0; i < 2 && r >= 0; i++)
 		r = make_pipe(start, &start->output_fds[i], &start->child_fds[1 + i]);

@@ -65,15 +65,6 @@ static CHILD_CODE int fail(struct spawn_child *child, int stage, long r)
 	return 127;
 }
 
-/* What CLONE_CLEAR_SIGHAND does, for kernels without clone3(). */
-static CHILD_CODE void reset_signals(void)
-{
-	/* The kernel's struct sigaction: handler, flags, restorer, mask. All zero: the default. */
-	const unsigned long action[4] = { 0 };
-	for (long signal = 1; signal <= 64; signal++)
-		call(SYS_rt_sigaction, signal, (long)action, 0, 8);
-}
-
 static CHILD_CODE long set_stdio(const struct spawn_options *o)
 {
 	for (int i = 0; i < 3; i++) {
@@ -165,8 +156,6 @@ CHILD_CODE int spawn_child_main(void *argument)
 	struct spawn_child *child = argument;
 	const struct spawn_options *o = child->options;
 
-	if (child->reset_signals)
-		reset_signals();
 	if (child->join_fd >= 0) {
 		long r = call(SYS_write, child->join_fd, (long)"0", 1, 0);
 		if (r < 0)
@@ -198,7 +187,7 @@ CHILD_CODE int spawn_child_main(void *argument)
 	if (r < 0)
 		return fail(child, COVE_STAGE_CWD, r);
 
-	/* Not earlier: a signal now would find the handlers gone, so it acts on the child alone. */
+	/* From here on signals act; there are no handlers, so on the child alone. */
 	const uint64_t none = 0;
 	call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof(none));
 	return fail(child, COVE_STAGE_EXEC, find_and_execute(child));

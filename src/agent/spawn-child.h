@@ -10,10 +10,9 @@
 
 struct spawn_child {
 	const struct spawn_options *options;
-	const char *path;   /* PATH as the command will have it; NULL: none */
-	bool set_ids;	    /* become options->user; false for an agent that is nobody special */
-	bool reset_signals; /* the kernel has not done it */
-	int join_fd;	    /* cgroup.procs of the cgroup to join; -1: none, or it is in it */
+	const char *path; /* PATH as the command will have it; NULL: none */
+	bool set_ids;	  /* become options->user; false for an agent that is nobody special */
+	int join_fd;	  /* cgroup.procs of the cgroup to join; -1: none, or it is in it */
 
 	/* What the parent reads: stage is COVE_STAGE_NONE when the file was executed. */
 	volatile int stage;

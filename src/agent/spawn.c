@@ -40,7 +40,7 @@ static uint8_t *child_stack(void)
 static long clone_new(struct spawn_child *child, uint8_t *stack, int cgroup_fd)
 {
 	struct clone_args args = {
-		.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND,
+		.flags = CLONE_VM | CLONE_VFORK,
 		.exit_signal = SIGCHLD,
 		.stack = (uintptr_t)stack,
 		.stack_size = SPAWN_STACK_SIZE,
@@ -62,7 +62,6 @@ static long clone_old(struct spawn_child *child, uint8_t *stack, int cgroup_fd)
 			return -errno;
 	}
 	child->join_fd = join_fd;
-	child->reset_signals = true;
 	return spawn_child_clone(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD,
 				 (long)(stack + SPAWN_STACK_SIZE), spawn_child_main, child);
 }
@@ -132,7 +131,6 @@ int spawn(const struct spawn_options *options, pid_t *ret_pid, struct cove_error
 	child.options = options;
 	child.path = environment_get(options->env, "PATH");
 	child.set_ids = geteuid() == 0 || options->user->uid != geteuid();
-	child.reset_signals = false;
 	child.join_fd = -1;
 	child.stage = COVE_STAGE_NONE;
 	child.error = 0;
@@ -143,7 +141,7 @@ int spawn(const struct spawn_options *options, pid_t *ret_pid, struct cove_error
 	if (!stack)
 		return error_set_start(err, COVE_STAGE_EXEC, ENOMEM, "a new process");
 
-	/* A handler that ran in the child would run in the agent's memory. */
+	/* The child ends by a signal once it is itself, not while it is half of us. */
 	sigset_t all, before;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);

@@ -343,6 +343,8 @@ int client_listen_start(struct supervisor *s)
 			return r;
 		s->listen_poll.data = s;
 	}
+	if (uv_is_active((uv_handle_t *)&s->listen_poll))
+		return 0;
 	return uv_poll_start(&s->listen_poll, UV_READABLE, on_connection);
 }
 

@@ -152,7 +152,7 @@ static void on_data(struct peer *p, const struct wire_event *event)
 	if (!s->text)
 		s->wrong = s->wrong ||
 			   memcmp(event->data, pattern_at(event->offset), event->size) != 0;
-	else if (event->offset + event->size < sizeof(s->head))
+	else if (event->channel == WIRE_STDOUT && event->offset + event->size < sizeof(s->head))
 		memcpy(s->head + event->offset, event->data, event->size);
 	if (!s->slow)
 		CHECK_OK(wire_link_consumed(p->link, event->stream, event->channel, event->size));

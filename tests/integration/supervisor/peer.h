@@ -26,7 +26,7 @@ struct peer_stream {
 	uint64_t totals[WIRE_CHANNELS];
 	bool eof[WIRE_CHANNELS];
 	bool wrong; /* a byte was not that of the pattern at its offset */
-	bool text;  /* is not the pattern; the first of it: */
+	bool text;  /* is not the pattern; the first of stdout: */
 	char head[256];
 	bool slow; /* takes what the first window allows, and no more */
 };

@@ -49,7 +49,7 @@ install_missing()
 
 # The lists are updated only where they are no good: empty, or naming what the mirror has no more.
 # shellcheck disable=SC2086
-if ! apt-cache show --no-all-versions $missing >/dev/null 2>&1; then
+if ! apt-get -qq -s install --no-install-recommends $missing >/dev/null 2>&1; then
 	apt_get update
 	install_missing
 elif ! install_missing; then

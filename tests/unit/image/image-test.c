@@ -292,6 +292,8 @@ void as_nobody(void (*function)(void))
 		if (setgroups(0, NULL) < 0 || setresgid(nobody, nobody, nobody) < 0 ||
 		    setresuid(nobody, nobody, nobody) < 0)
 			_exit(100);
+		/* The built-in images may be where only root can go. */
+		CHECK_SYS(setenv("COVE_SHARE_DIR", tap_path("share"), 1));
 		function();
 		_exit(0);
 	}

@@ -15,12 +15,12 @@
 
 #define ARGV(...) ((const char *const[]){ "cove-image", __VA_ARGS__, NULL })
 
+/* Open, because a normal user may not be able to go to where it is. */
+static int program = -1;
+
 /* Starts it with stdout and stderr into files of the test's folder, and stdin from a descriptor. */
 static pid_t start(const char *const argv[], int input)
 {
-	const char *build = getenv("COVE_BUILD_DIR");
-	char program[4096];
-	snprintf(program, sizeof(program), "%s/cove-image", build ? build : ".");
 	int out = open(tap_path("out"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	int err = open(tap_path("err"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	CHECK_SYS(out);
@@ -30,7 +30,7 @@ static pid_t start(const char *const argv[], int input)
 	if (pid == 0) {
 		if (dup2(input, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 			_exit(99);
-		execv(program, (char *const *)argv);
+		fexecve(program, (char *const *)argv, environ);
 		_exit(99);
 	}
 	close(out);
@@ -241,11 +241,9 @@ static void test_closed_descriptors(void)
 	pid_t pid = fork();
 	CHECK_SYS(pid);
 	if (pid == 0) {
-		char program[4096];
-		snprintf(program, sizeof(program), "%s/cove-image", getenv("COVE_BUILD_DIR"));
 		for (int fd = 0; fd <= 2; fd++)
 			close(fd);
-		execv(program, (char *const *)ARGV("import", "box", source));
+		fexecve(program, (char *const *)ARGV("import", "box", source), environ);
 		_exit(99);
 	}
 	CHECK_INT(finish(pid), ==, 0);
@@ -266,5 +264,13 @@ static const struct tap_test tests[] = {
 
 int main(int argc, char **argv)
 {
+	const char *build = getenv("COVE_BUILD_DIR");
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/cove-image", build ? build : ".");
+	program = open(path, O_RDONLY | O_CLOEXEC);
+	if (program < 0) {
+		perror(path);
+		return 1;
+	}
 	return tap_run(argc, argv, tests, ARRAY_SIZE(tests));
 }

@@ -8,10 +8,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 
+#include "base/claim.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
@@ -93,16 +93,16 @@ static int open_folder(int dir_fd, const char *name)
 }
 
 /*
- * Takes the lock: its descriptor, to be held; -EWOULDBLOCK while somebody else has it; -ENOENT when
- * there is no lock, which no supervisor has ever owned then.
+ * Looks whether somebody has the lock: -EWOULDBLOCK then; -ENOENT when there is none, which no
+ * supervisor has ever owned then. Otherwise a descriptor, to be held: nobody gets it meanwhile.
  */
-static int take_lock(int folder_fd, int operation)
+static int look_at_lock(int folder_fd)
 {
 	_cleanup_close_ int fd =
-		openat(folder_fd, "lock", O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		openat(folder_fd, CLAIM_LOCK, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	if (flock(fd, operation | LOCK_NB) < 0)
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0)
 		return -errno;
 	return TAKE_FD(fd);
 }
@@ -124,7 +124,7 @@ static int describe(int folder_fd, const char *name, struct cove_sandbox_info **
 	if (info.state == COVE_SANDBOX_ENDED)
 		return info_copy(&info, ret);
 
-	_cleanup_close_ int lock_fd = take_lock(folder_fd, LOCK_SH);
+	_cleanup_close_ int lock_fd = look_at_lock(folder_fd);
 	if (lock_fd < 0 && lock_fd != -EWOULDBLOCK && lock_fd != -ENOENT)
 		return lock_fd;
 	if (lock_fd != -EWOULDBLOCK) {
@@ -231,36 +231,25 @@ static int remove_socket(const char *name)
 	return unlinkat(dir_fd, file, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-static int remove_locked(const char *name)
+static int remove_owned(const char *name)
 {
-	_cleanup_close_ int dir_fd = open_base(PATHS_DATA);
+	_cleanup_close_ int dir_fd = open_base(PATHS_DATA), folder_fd = -1, lock_fd = -1;
 	if (dir_fd < 0)
 		return dir_fd;
-	_cleanup_close_ int folder_fd = open_folder(dir_fd, name);
-	if (folder_fd < 0)
-		return folder_fd;
-	_cleanup_close_ int lock_fd = take_lock(folder_fd, LOCK_EX);
-	if (lock_fd < 0 && lock_fd != -ENOENT)
-		return lock_fd;
-
-	/* Is it still the same? It may have been removed, and made anew, since it was opened. */
-	struct stat opened, now;
-	if (fstat(folder_fd, &opened) < 0 || fstatat(dir_fd, name, &now, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (opened.st_dev != now.st_dev || opened.st_ino != now.st_ino)
-		return -EWOULDBLOCK;
-
-	/* The folder last: once it is gone the name can be taken, and with it the socket's. */
-	int r = remove_socket(name);
-	return r < 0 ? r : fd_remove_tree(dir_fd, name);
+	int r = claim_take(dir_fd, name, false, &folder_fd, &lock_fd);
+	if (r < 0)
+		return r == -ENOTDIR ? -ENOENT : r; /* no folder, so no sandbox */
+	/* The name last: once it is free it can be taken, and with it the socket's. */
+	r = remove_socket(name);
+	return r < 0 ? r : claim_remove(dir_fd, name);
 }
 
 int folder_remove(const char *name, struct cove_error *err)
 {
-	int r = remove_locked(name);
+	int r = remove_owned(name);
 	if (r == -ENOENT)
 		return not_found(name, err);
-	if (r == -EWOULDBLOCK)
+	if (r == -EBUSY)
 		return error_set(err, COVE_E_STATE, "the sandbox %s is running", name);
 	if (r < 0)
 		return error_set_errno(err, COVE_E_SYSTEM, r, "cannot remove the sandbox %s", name);

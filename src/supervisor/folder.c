@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/claim.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "base/fd.h"
@@ -20,61 +20,12 @@
 #include "base/paths.h"
 #include "supervisor/state.h"
 
-#define LOCK_FILE "lock"
-/* Not a valid name of a sandbox, so nothing that lists them takes it for one. */
-#define REMOVING_PREFIX ".removing-"
-/* Each try is lost to another process that created and removed a sandbox of this name meanwhile. */
-#define CLAIM_TRIES    1000
 #define LISTEN_BACKLOG 64
-
-enum claim {
-	CLAIM_DONE,
-	CLAIM_AGAIN,
-	CLAIM_TAKEN,
-	/* or a negative errno */
-};
 
 static int open_dir(int dir_fd, const char *name)
 {
 	int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
-}
-
-/* Is what fd has open still what is found under the name? */
-static bool is_still_there(int fd, int dir_fd, const char *name)
-{
-	struct stat a, b;
-	return fstat(fd, &a) == 0 && fstatat(dir_fd, name, &b, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
-static int try_claim(struct folder *folder)
-{
-	if (mkdirat(folder->parent_fd, folder->name, 0700) < 0 && errno != EEXIST)
-		return -errno;
-	_cleanup_close_ int fd = open_dir(folder->parent_fd, folder->name);
-	if (fd == -ENOENT)
-		return CLAIM_AGAIN;
-	if (fd < 0)
-		return fd;
-	_cleanup_close_ int lock_fd =
-		openat(fd, LOCK_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (lock_fd < 0)
-		return errno == ENOENT ? CLAIM_AGAIN : -errno; /* the folder was just removed */
-	bool locked = flock(lock_fd, LOCK_EX | LOCK_NB) == 0;
-	if (!locked && errno != EWOULDBLOCK)
-		return -errno;
-	/* Who only looks whether somebody owns it has a shared lock for a moment. */
-	if (!locked && flock(lock_fd, LOCK_SH | LOCK_NB) == 0)
-		return CLAIM_AGAIN;
-	if (!is_still_there(fd, folder->parent_fd, folder->name) ||
-	    !is_still_there(lock_fd, fd, LOCK_FILE))
-		return CLAIM_AGAIN;
-	if (!locked)
-		return CLAIM_TAKEN;
-	folder->fd = TAKE_FD(fd);
-	folder->lock_fd = TAKE_FD(lock_fd);
-	return CLAIM_DONE;
 }
 
 /* Everything but the lock. */
@@ -93,28 +44,13 @@ static int empty_folder(struct folder *folder)
 	struct dirent *entry;
 	while ((entry = readdir(dir))) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
-		    !strcmp(entry->d_name, LOCK_FILE))
+		    !strcmp(entry->d_name, CLAIM_LOCK))
 			continue;
 		int r = fd_remove_tree(folder->fd, entry->d_name);
 		if (r < 0 && r != -ENOENT)
 			return r;
 	}
 	return 0;
-}
-
-/* What removals that were cut short have left. Others may be at it at the same time. */
-static void sweep(int parent_fd)
-{
-	int fd = open_dir(parent_fd, ".");
-	_cleanup_closedir_ DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	if (!dir) {
-		fd_close(fd);
-		return;
-	}
-	struct dirent *entry;
-	while ((entry = readdir(dir)))
-		if (!strncmp(entry->d_name, REMOVING_PREFIX, strlen(REMOVING_PREFIX)))
-			(void)!fd_remove_tree(parent_fd, entry->d_name);
 }
 
 static int set_system_error(struct cove_error *err, int r, const char *what, const char *path)
@@ -125,17 +61,16 @@ static int set_system_error(struct cove_error *err, int r, const char *what, con
 
 static int claim(struct folder *folder, struct cove_error *err)
 {
-	int r = CLAIM_AGAIN;
-	for (int i = 0; i < CLAIM_TRIES && r == CLAIM_AGAIN; i++)
-		r = try_claim(folder);
+	int r = claim_take(folder->parent_fd, folder->name, true, &folder->fd, &folder->lock_fd);
+	if (r == -EBUSY)
+		return error_set(err, COVE_E_EXISTS, "there is a sandbox named %s", folder->name);
 	if (r < 0)
 		return set_system_error(err, r, "making the folder", folder->path);
-	if (r != CLAIM_DONE)
-		return error_set(err, COVE_E_EXISTS, "there is a sandbox named %s", folder->name);
 
 	if (state_is_kept(folder->fd)) {
-		/* Not ours, so not ours to remove. */
+		/* Not ours, so not ours to remove, nor to write to. */
 		folder->lock_fd = fd_close(folder->lock_fd);
+		folder->fd = fd_close(folder->fd);
 		return error_set(err, COVE_E_EXISTS,
 				 "there is a sandbox named %s, which has ended and is kept",
 				 folder->name);
@@ -178,7 +113,7 @@ int folder_claim(struct folder *folder, const char *name, struct cove_error *err
 	}
 	if (r < 0)
 		return set_system_error(err, r, "making the folder", parent);
-	sweep(folder->parent_fd);
+	claim_sweep(folder->parent_fd);
 	return claim(folder, err);
 }
 
@@ -242,25 +177,6 @@ int folder_listen(struct folder *folder, struct cove_error *err)
 	return 0;
 }
 
-static void remove_folder(struct folder *folder)
-{
-	char removing[sizeof(REMOVING_PREFIX) + NAME_MAX_BYTES];
-	snprintf(removing, sizeof(removing), REMOVING_PREFIX "%s", folder->name);
-
-	/* The one of this name before us may still be at its own removal. */
-	int r = -ENOTEMPTY;
-	for (int i = 0; i < CLAIM_TRIES && r == -ENOTEMPTY; i++) {
-		r = renameat(folder->parent_fd, folder->name, folder->parent_fd, removing) < 0
-			    ? -errno
-			    : 0;
-		if (r == -EEXIST)
-			r = -ENOTEMPTY;
-		if (r == -ENOTEMPTY)
-			(void)!fd_remove_tree(folder->parent_fd, removing);
-	}
-	(void)!fd_remove_tree(folder->parent_fd, r < 0 ? folder->name : removing);
-}
-
 void folder_release(struct folder *folder, bool remove)
 {
 	if (folder->listen_fd >= 0) {
@@ -269,7 +185,7 @@ void folder_release(struct folder *folder, bool remove)
 		(void)unlinkat(folder->socket_dir_fd, file, 0);
 	}
 	if (folder->lock_fd >= 0 && remove)
-		remove_folder(folder);
+		(void)!claim_remove(folder->parent_fd, folder->name);
 	fd_close(folder->listen_fd);
 	fd_close(folder->socket_dir_fd);
 	fd_close(folder->fd);

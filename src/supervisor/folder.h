@@ -6,14 +6,8 @@
  * A sandbox's place on disk: the folder data/sandboxes/NAME, which is also the claim on the name,
  * and the socket run/sandboxes/NAME.sock.
  *
- * Theory of operation. The owner of a name is who holds flock(LOCK_EX) on NAME/lock *and* whose
- * NAME/lock is still the one at that path. The kernel gives a lock back when its process dies,
- * however that comes about, so a claim never outlives its supervisor and there is nothing to time
- * out. To take a name: mkdir (it may exist), open the lock, flock without waiting, then look
- * whether folder and lock are still the ones at the path; if not, somebody removed them in
- * between: begin again. To give it up: rename the folder away, which frees the name in one step,
- * then remove what was renamed. What a supervisor that was killed left behind is therefore just
- * unlocked, and goes when the name is taken next; unless it is persistent, then it is kept.
+ * How a name is taken and given up is in base/claim.h. What a supervisor that was killed left behind
+ * is unlocked, and goes when the name is taken next; unless it is persistent, then it is kept.
  */
 
 #include <stdbool.h>

@@ -267,7 +267,7 @@ int guest_init(struct machine *m)
 		return r;
 	r = conn_init(&m->guest, &m->s->loop, m->vmm.agent_fd, link, &ops, &m->s->dirty);
 	if (r < 0) {
-		wire_link_free(link);
+		m->guest.link = wire_link_free(link); /* machine_handle_closed() frees it, too */
 		return r;
 	}
 	m->guest.poll.data = m;

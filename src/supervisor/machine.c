@@ -223,7 +223,8 @@ static bool drain(struct machine *m)
 {
 	drain_transcript(&m->s->console, m->vmm.console_fd);
 	drain_transcript(&m->s->vmm_stderr, m->vmm.stderr_fd);
-	for (size_t total = 0; total < MACHINE_DRAIN_MAX && read_qmp(m) > 0; total += 4096)
+	for (size_t total = 0; m->qmp && total < MACHINE_DRAIN_MAX && read_qmp(m) > 0;
+	     total += 4096)
 		;
 	/* A machine that nobody uses yet has nothing to say to anybody. */
 	if (m->s->state >= SANDBOX_RUNNING && guest_link(m->s))

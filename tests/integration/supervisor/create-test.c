@@ -66,7 +66,7 @@ static void check_refused(const Cove__Wire__Create *create, int code, const char
 	check_refused_after(false, create, code, words);
 }
 
-static void check_state_file(const char *name, uint32_t state)
+static ProtobufCMessage *read_state_file(const char *name)
 {
 	char *data, path[128];
 	size_t size;
@@ -75,10 +75,23 @@ static void check_state_file(const char *name, uint32_t state)
 	ProtobufCMessage *m =
 		wire_message_unpack(&cove__wire__sandbox_info__descriptor, data, size);
 	CHECK(m);
+	free(data);
+	return m;
+}
+
+static void check_state_file(const char *name, uint32_t state)
+{
+	ProtobufCMessage *m = read_state_file(name);
 	CHECK_INT(((const Cove__Wire__SandboxInfo *)m)->state, ==, state);
 	CHECK_STR(((const Cove__Wire__SandboxInfo *)m)->name, name);
 	wire_message_free(m);
-	free(data);
+}
+
+static void check_state_file_end(const char *name, uint32_t cause)
+{
+	ProtobufCMessage *m = read_state_file(name);
+	CHECK_INT(((const Cove__Wire__SandboxInfo *)m)->end_cause, ==, cause);
+	wire_message_free(m);
 }
 
 /* ---- tests ---- */
@@ -504,6 +517,7 @@ static void test_persistent(void)
 	CHECK_INT(err.code, ==, COVE_E_EXISTS);
 	CHECK_CONTAINS(err.message, "kept");
 	CHECK(exists("data/sandboxes", "kept", "/disk.qcow2"));
+	check_state_file_end("kept", COVE_END_STOPPED);
 	peer_done(&s.creator);
 	supervised_wait(&s);
 }

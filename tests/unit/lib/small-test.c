@@ -5,11 +5,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/claim.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "harness/failing-alloc.h"
@@ -381,6 +384,82 @@ static void test_folders(void)
 	CHECK_INT(access(tap_path("data/sandboxes/zz"), F_OK), ==, -1);
 }
 
+/* Who lists the sandboxes has a shared lock for a moment. That is not a sandbox that runs. */
+static void *look_over_and_over(void *data)
+{
+	const bool *stop = data;
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
+		struct cove_sandbox_info *info;
+		if (cove_sandbox_inspect("raced", &info, NULL) == 0)
+			cove_sandbox_info_free(info);
+	}
+	return NULL;
+}
+
+static void test_remove_while_looked_at(void)
+{
+	bool stop = false;
+	pthread_t thread;
+	Cove__Wire__SandboxInfo state = COVE__WIRE__SANDBOX_INFO__INIT;
+	state.name = (char *)"raced";
+	state.image = (char *)"busybox";
+	state.state = COVE_SANDBOX_RUNNING;
+	CHECK_INT(pthread_create(&thread, NULL, look_over_and_over, &stop), ==, 0);
+	for (int i = 0; i < 1000; i++) {
+		struct cove_error err;
+		make_folder("raced", &state);
+		CHECK_COVE(cove_sandbox_remove("raced", false, &err), &err);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+}
+
+/* What a removal meets may be a new sandbox of that name: then it leaves all of it alone. */
+static void *remove_over_and_over(void *data)
+{
+	const bool *stop = data;
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
+		struct cove_error err;
+		int r = cove_sandbox_remove("raced", false, &err);
+		if (r != COVE_E_NOT_FOUND && r != COVE_E_STATE)
+			CHECK_COVE(r, &err);
+	}
+	return NULL;
+}
+
+static void test_remove_while_created(void)
+{
+	bool stop = false;
+	pthread_t threads[2];
+	CHECK_OK(fd_mkdir_parents(tap_path("data/sandboxes"), 0700));
+	int parent = open(tap_path("data/sandboxes"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CHECK_SYS(parent);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		CHECK_INT(pthread_create(&threads[i], NULL, remove_over_and_over, &stop), ==, 0);
+	for (int i = 0; i < 3000; i++) {
+		int folder, lock, r;
+		while ((r = claim_take(parent, "raced", true, &folder, &lock)) == -EBUSY)
+			;
+		CHECK_OK(r);
+		/* Ours: what we write stays, until we let go of it. */
+		CHECK_OK(fd_write_file_atomic(folder, "state", "x", 1, 0600));
+		CHECK_OK(fd_write_file_atomic(folder, "disk", "x", 1, 0600));
+		sched_yield();
+		struct stat ours, there;
+		CHECK_SYS(fstat(folder, &ours));
+		CHECK_SYS(stat(tap_path("data/sandboxes/raced"), &there));
+		CHECK_INT(ours.st_ino, ==, there.st_ino);
+		CHECK_SYS(faccessat(folder, "state", F_OK, 0));
+		CHECK_SYS(faccessat(folder, "disk", F_OK, 0));
+		close(folder);
+		close(lock);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
+	close(parent);
+}
+
 static void test_hostile_state(void)
 {
 	static const struct {
@@ -440,6 +519,8 @@ static const struct tap_test tests[] = {
 	{ "keeping heads and tails", test_keep },
 	{ "keeping without memory", test_keep_without_memory },
 	{ "folders", test_folders },
+	{ "removing while somebody looks", test_remove_while_looked_at },
+	{ "removing while somebody creates", test_remove_while_created, .timeout_s = 60 },
 	{ "hostile state files", test_hostile_state },
 	{ "info without memory", test_info_without_memory },
 };

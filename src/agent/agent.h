@@ -11,6 +11,7 @@
 #include "agent/server.h"
 #include "agent/session.h"
 #include "agent/shutdown.h"
+#include "agent/user.h"
 
 /* What commands get unless they say otherwise, from START. */
 struct agent_defaults {
@@ -29,6 +30,7 @@ struct agent {
 	int null_fd;	      /* /dev/null, the stdin of many */
 	struct rlimit nofile; /* as commands get it; the agent's own is higher */
 	struct agent_defaults defaults;
+	struct user_cache user_cache;
 	struct server server;
 	struct cgroups cgroups;
 	struct sessions sessions;

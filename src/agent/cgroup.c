@@ -51,9 +51,12 @@ static int make(struct cgroups *all, struct cgroup **ret)
 		return -ENOMEM;
 	*c = (struct cgroup){ .all = all, .dir_fd = -1, .events_fd = -1, .memory_fd = -1 };
 	list_init(&c->in_spare);
-	snprintf(c->name, sizeof(c->name), "s%llu", (unsigned long long)++all->serial);
-	if (mkdirat(all->dir_fd, c->name, 0755) < 0) {
-		int r = -errno;
+	int r;
+	do { /* a name that a command has taken, or that could not be removed, is passed over */
+		snprintf(c->name, sizeof(c->name), "s%llu", (unsigned long long)++all->serial);
+		r = mkdirat(all->dir_fd, c->name, 0755) < 0 ? -errno : 0;
+	} while (r == -EEXIST);
+	if (r < 0) {
 		free(c);
 		return r;
 	}
@@ -61,7 +64,7 @@ static int make(struct cgroups *all, struct cgroup **ret)
 	if (c->dir_fd >= 0)
 		c->events_fd = openat(c->dir_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
 	if (c->events_fd < 0) {
-		int r = -errno;
+		r = -errno;
 		remove_folder(c);
 		close_cgroup(c);
 		return r;

@@ -305,15 +305,30 @@ static void on_stdin_eof(struct viewer *v, const struct wire_event *event)
 	close_input_at_end(v);
 }
 
+/*
+ * Whoever starts a session that there is sends the same bytes again, at the same offsets, maybe while
+ * another is still at it: each of them counts once.
+ */
+static size_t skip_repeated(const struct viewer *v, const struct wire_event *event)
+{
+	struct session_input *in = &v->session->input;
+	if (!v->starter || in->error)
+		return 0;
+	uint64_t had = in->started - MIN(in->started, event->offset);
+	in->started = MAX(in->started, event->offset + event->size);
+	return (size_t)MIN((uint64_t)event->size, had);
+}
+
 static void on_stdin(struct viewer *v, const struct wire_event *event)
 {
-	int r = -EPERM;
-	if (v->write) {
-		r = session_input_write(v->session, v->stream, event->data, event->size);
-	} else if (wire_link_consumed(v->session->agent->server.link, v->stream, WIRE_STDIN,
-				      event->size) < 0) {
+	size_t skip = v->write ? skip_repeated(v, event) : event->size;
+	int r = v->write ? 0 : -EPERM;
+	if (skip && wire_link_consumed(v->session->agent->server.link, v->stream, WIRE_STDIN,
+				       skip) < 0)
 		v->session->agent->server.broken = true;
-	}
+	if (skip < event->size)
+		r = session_input_write(v->session, v->stream, event->data + skip,
+					event->size - skip);
 	if (r < 0)
 		viewer_stdin_error(v, -r);
 	v->input_end = event->offset + event->size;

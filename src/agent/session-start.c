@@ -31,7 +31,7 @@ struct start {
 	char *base_env[8]; /* what the agent itself gives */
 	char **env;	   /* composed; borrows from the layers */
 	char *cwd;
-	struct user user;
+	const struct user *user; /* the cache's */
 	struct spawn_rlimit rlimits[SESSION_RLIMITS_MAX + 1];
 	size_t n_rlimits;
 	int child_fds[3]; /* the command's ends */
@@ -48,7 +48,6 @@ static void start_done(struct start *start)
 		free(start->base_env[i]);
 	free(start->env);
 	free(start->cwd);
-	user_done(&start->user);
 	if (start->child_fds[0] != start->agent->null_fd)
 		fd_close(start->child_fds[0]);
 	fd_close(start->child_fds[1]);
@@ -134,7 +133,7 @@ static int read_user(struct start *start, struct cove_error *err)
 	int r = choose(&exec->user, exec->has_user, start->agent->defaults.user, self, &spec);
 	if (r < 0)
 		return error_set_start(err, COVE_STAGE_USER, r, "user");
-	return user_load(spec, "/etc", &start->user, err);
+	return user_cache_load(&start->agent->user_cache, spec, "/etc", &start->user, err);
 }
 
 /* Commands get the usual limit of descriptors, not the agent's, unless they ask for another. */
@@ -177,7 +176,7 @@ static int make_env(struct start *start, struct cove_error *err)
 {
 	const Cove__Wire__Exec *exec = start->exec;
 	const struct agent_defaults *defaults = &start->agent->defaults;
-	const struct user *user = &start->user;
+	const struct user *user = start->user;
 
 	int r = wire_bytes_to_strv(exec->env, exec->n_env, &start->call_env);
 	if (r < 0)
@@ -202,7 +201,7 @@ static int make_env(struct start *start, struct cove_error *err)
 /* Pipes belong to whoever uses them, or /dev/stdout could not be opened by a user. */
 static void give_to_user(const struct start *start, int fd)
 {
-	if (start->user.uid != 0 && fchown(fd, start->user.uid, (gid_t)-1) < 0)
+	if (start->user->uid != 0 && fchown(fd, start->user->uid, (gid_t)-1) < 0)
 		return; /* an agent that is not root: the user is the same */
 }
 
@@ -384,7 +383,7 @@ static int spawn_session(struct session *s, struct start *start, struct cove_err
 		.argv = start->argv,
 		.env = start->env,
 		.cwd = start->cwd,
-		.user = &start->user,
+		.user = start->user,
 		.rlimits = start->rlimits,
 		.n_rlimits = start->n_rlimits,
 		.stdio = { start->child_fds[0], start->child_fds[1], start->child_fds[2] },

@@ -121,7 +121,8 @@ static CHILD_CODE long execute(struct spawn_child *child)
 static CHILD_CODE long search_and_execute(struct spawn_child *child, const char *name)
 {
 	long result = -ENOENT;
-	const char *element = child->path;
+	const char *element = child->path, *denied = NULL;
+	size_t denied_size = 0;
 	while (element) {
 		size_t n = 0;
 		while (element[n] && element[n] != ':')
@@ -129,12 +130,17 @@ static CHILD_CODE long search_and_execute(struct spawn_child *child, const char 
 		long r = -ENAMETOOLONG;
 		if (join_path(child, element, n, name))
 			r = execute(child);
-		if (r == -EACCES)
+		if (r == -EACCES) {
 			result = r;
-		else if (r != -ENOENT && r != -ENOTDIR && r != -ENAMETOOLONG)
+			denied = element;
+			denied_size = n;
+		} else if (r != -ENOENT && r != -ENOTDIR && r != -ENAMETOOLONG) {
 			return r;
+		}
 		element = element[n] ? element + n + 1 : NULL;
 	}
+	if (denied) /* the error is about that one, not about what was tried last */
+		join_path(child, denied, denied_size, name);
 	return result;
 }
 

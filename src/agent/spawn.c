@@ -125,12 +125,22 @@ static int explain(const struct spawn_child *child, struct cove_error *err)
 	}
 }
 
+/* Already the one to become, with no groups to leave: so for most commands of a machine. */
+static bool is_self(const struct user *user)
+{
+	if (user->uid != geteuid())
+		return false;
+	if (geteuid() != 0)
+		return true; /* could not change anything, so it is taken as it is */
+	return user->gid == getegid() && user->n_groups == 0 && getgroups(0, NULL) == 0;
+}
+
 int spawn(const struct spawn_options *options, pid_t *ret_pid, struct cove_error *err)
 {
 	struct spawn_child child;
 	child.options = options;
 	child.path = environment_get(options->env, "PATH");
-	child.set_ids = geteuid() == 0 || options->user->uid != geteuid();
+	child.set_ids = !is_self(options->user);
 	child.join_fd = -1;
 	child.stage = COVE_STAGE_NONE;
 	child.error = 0;

@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/error.h"
@@ -259,4 +262,64 @@ void user_done(struct user *user)
 	free(user->home);
 	free(user->shell);
 	*user = (struct user){ 0 };
+}
+
+/* ---- the last one ---- */
+
+static void look_at_file(const char *folder, const char *name, struct user_file *ret)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	*ret = (struct user_file){ 0 };
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	if (stat(path, &st) == 0)
+		*ret = (struct user_file){ st.st_ctim, st.st_mtim, st.st_dev, st.st_ino,
+					   st.st_size };
+}
+
+/* Whether a change from now on shows: times of files move on by the clock's tick. */
+static bool is_settled(const struct user_file *file)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return file->changed.tv_sec != now.tv_sec;
+}
+
+static bool same_file(const struct user_file *a, const struct user_file *b)
+{
+	return a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec &&
+	       a->modified.tv_sec == b->modified.tv_sec &&
+	       a->modified.tv_nsec == b->modified.tv_nsec && a->device == b->device &&
+	       a->inode == b->inode && a->size == b->size;
+}
+
+void user_cache_done(struct user_cache *cache)
+{
+	free(cache->spec);
+	user_done(&cache->user);
+	*cache = (struct user_cache){ 0 };
+}
+
+int user_cache_load(struct user_cache *cache, const char *spec, const char *folder,
+		    const struct user **ret, struct cove_error *err)
+{
+	struct user_file files[2];
+	look_at_file(folder, "passwd", &files[0]);
+	look_at_file(folder, "group", &files[1]);
+	if (cache->spec && strcmp(cache->spec, spec) == 0 &&
+	    same_file(&cache->files[0], &files[0]) && same_file(&cache->files[1], &files[1])) {
+		*ret = &cache->user;
+		return 0;
+	}
+
+	user_cache_done(cache);
+	int r = user_load(spec, folder, &cache->user, err);
+	if (r < 0)
+		return r;
+	/* Without a spec it is not found again, and that is all. */
+	if (is_settled(&files[0]) && is_settled(&files[1]))
+		cache->spec = strdup(spec);
+	memcpy(cache->files, files, sizeof(files));
+	*ret = &cache->user;
+	return 0;
 }

@@ -48,8 +48,8 @@ static void tell_started(struct viewer *v, bool already_running)
 	m.id = wire_string(s->id);
 	m.pid = (uint32_t)s->pid;
 	m.has_already_running = m.already_running = already_running;
-	m.has_stdin_offset = s->input.accepted > 0;
-	m.stdin_offset = s->input.accepted;
+	m.stdin_offset = v->starter ? s->input.started : s->input.accepted;
+	m.has_stdin_offset = m.stdin_offset > 0;
 	m.has_tty = m.tty = s->tty;
 	server_send(s->agent, v->stream, WIRE_STARTED, &m.base);
 }
@@ -92,6 +92,8 @@ int viewer_new(struct session *s, const struct viewer *options, bool already_run
 	struct wire_link *link = s->agent->server.link;
 	wire_link_set_userdata(link, v->stream, v);
 	tell_started(v, already_running);
+	if (v->write && s->input.error)
+		viewer_stdin_error(v, s->input.error);
 	for (unsigned channel = WIRE_STDOUT; channel <= WIRE_STDERR; channel++) {
 		const struct session_output *o = output_of(s, channel);
 		if (o->eof)

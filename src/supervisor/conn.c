@@ -107,10 +107,11 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	if (status < 0) {
 		/*
 		 * An error on the socket (it was closed with bytes of ours unread), at which libuv
-		 * stops watching. What is there to read comes before the error.
+		 * stops watching. What is there to read comes before the error. Writing finds out
+		 * that it is pointless: watching for that again would bring us back here at once.
 		 */
 		conn->armed = 0;
-		events = UV_READABLE;
+		events = UV_READABLE | UV_WRITABLE;
 	}
 	if (events & UV_WRITABLE) {
 		conn->blocked = false;

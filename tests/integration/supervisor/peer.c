@@ -195,7 +195,7 @@ static void on_event(struct peer *p, const struct wire_event *event)
 	}
 }
 
-static void flush(struct peer *p)
+void peer_flush(struct peer *p)
 {
 	struct iovec iov[16];
 	int n;
@@ -220,7 +220,7 @@ void peer_pump(struct peer *p, uint64_t deadline)
 			CHECK_OK(wire_link_send_eof(p->link, s->id, WIRE_STDIN, s->stdin_offset));
 		}
 	}
-	flush(p);
+	peer_flush(p);
 	struct pollfd poll_fd = { .fd = p->fd, .events = POLLIN };
 	if (wire_link_wants_output(p->link))
 		poll_fd.events |= POLLOUT;
@@ -242,7 +242,7 @@ void peer_pump(struct peer *p, uint64_t deadline)
 	if (r < 0)
 		tap_fail(__FILE__, __LINE__, "the supervisor broke the protocol: %s",
 			 wire_link_error(p->link));
-	flush(p);
+	peer_flush(p);
 }
 
 /* ---- requests ---- */
@@ -270,7 +270,7 @@ struct peer_stream *peer_exec(struct peer *p, const char *command, const char *a
 void peer_close(struct peer *p, uint32_t stream)
 {
 	wire_link_close(p->link, stream);
-	flush(p);
+	peer_flush(p);
 }
 
 void peer_check_open(const struct peer *p)

@@ -72,6 +72,8 @@ void peer_done(struct peer *p);
 
 /* One round of reading and writing; waits at most until then. */
 void peer_pump(struct peer *p, uint64_t deadline);
+/* Writes what the socket takes, and reads nothing. */
+void peer_flush(struct peer *p);
 /* PEER_TIMEOUT_MS from now, by clock_monotonic_ms(). */
 uint64_t peer_deadline(void);
 

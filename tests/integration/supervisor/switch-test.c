@@ -419,6 +419,21 @@ static void test_too_many_clients(void)
 	peer_done(&s.creator);
 }
 
+/* More than a frozen guest takes, so that whoever has something for it has to wait. */
+static void congest(struct peer *p)
+{
+	size_t size = 2 * 1024 * 1024;
+	char *argument = malloc(size + 1);
+	CHECK(argument);
+	memset(argument, 'z', size);
+	argument[size] = 0;
+	for (int i = 0; i < 6; i++)
+		peer_exec(p, "hold", argument);
+	free(argument);
+	for (int i = 0; i < 50; i++)
+		peer_pump(p, clock_monotonic_ms() + 5);
+}
+
 /* A guest that does not take requests holds up who sends them, and not the one who ends it. */
 static void test_frozen_guest(void)
 {
@@ -428,18 +443,57 @@ static void test_frozen_guest(void)
 	peer_connect(&other, "frozen");
 	PEER_WAIT(&other, other.hello);
 	free(peer_expect(&s.creator, peer_exec(&s.creator, "freeze", NULL)->id, WIRE_STARTED));
-	size_t size = 2 * 1024 * 1024;
-	char *argument = malloc(size + 1);
-	CHECK(argument);
-	memset(argument, 'z', size);
-	argument[size] = 0;
-	for (int i = 0; i < 6; i++)
-		peer_exec(&s.creator, "hold", argument);
-	free(argument);
-	for (int i = 0; i < 50; i++)
-		peer_pump(&s.creator, clock_monotonic_ms() + 5);
+	congest(&s.creator);
 	CHECK(wire_link_wants_output(s.creator.link)); /* it was made to wait */
 	CHECK_RSS(s.pid, 16384);
+	stop(&s, &other);
+	peer_done(&other);
+	peer_done(&s.creator);
+}
+
+static long cpu_ticks(pid_t pid)
+{
+	char path[64], *text;
+	long user = 0, system = 0;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	CHECK_OK(fd_read_file(AT_FDCWD, path, 65536, true, &text, NULL));
+	const char *fields = strrchr(text, ')');
+	CHECK(fields);
+	CHECK_INT(sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user,
+			 &system),
+		  ==, 2);
+	free(text);
+	return user + system;
+}
+
+/* A client that dies while it must wait for the guest, with unread output, does not keep us busy. */
+static void test_dies_while_waiting(void)
+{
+	struct supervised s;
+	struct peer other;
+	start(&s, "spin");
+	peer_connect(&other, "spin");
+	PEER_WAIT(&other, other.hello);
+	/* More than its socket holds. */
+	for (int i = 0; i < 4; i++)
+		peer_exec(&other, "spew", "1000000");
+	peer_flush(&other);
+	struct pollfd p = { .fd = other.fd, .events = POLLIN };
+	CHECK_INT(poll(&p, 1, PEER_TIMEOUT_MS), ==, 1);
+	free(peer_expect(&s.creator, peer_exec(&s.creator, "freeze", NULL)->id, WIRE_STARTED));
+	congest(&s.creator);
+	peer_exec(&other, "hold", NULL);
+	peer_flush(&other);
+	peer_done(&other);
+
+	/* A round of the loop takes microseconds: what it does because of this is soon done. */
+	uint64_t begin = clock_monotonic_ms();
+	long ticks = cpu_ticks(s.pid), tick_ms = 1000 / sysconf(_SC_CLK_TCK);
+	while (clock_monotonic_ms() < begin + 1000)
+		peer_pump(&s.creator, begin + 1000);
+	CHECK_INT((cpu_ticks(s.pid) - ticks) * tick_ms, <, 100);
+
+	peer_connect(&other, "spin");
 	stop(&s, &other);
 	peer_done(&other);
 	peer_done(&s.creator);
@@ -462,7 +516,8 @@ static void test_hostile(void)
 		start(&s, "hostile");
 		peer_connect(&other, "hostile");
 		PEER_WAIT(&other, other.hello);
-		peer_exec(&s.creator, cases[i].command, NULL);
+		/* slow: what it takes must not become credit before the guest has overrun it. */
+		peer_exec(&s.creator, cases[i].command, NULL)->slow = true;
 		peer_expect_goodbye(&s.creator, COVE_END_GUEST_HOSTILE);
 		CHECK_CONTAINS(s.creator.text, cases[i].words);
 		peer_expect_goodbye(&other, COVE_END_GUEST_HOSTILE);
@@ -564,6 +619,7 @@ static const struct tap_test tests[] = {
 	{ "a flood of requests", test_flood_of_requests, .timeout_s = 60 },
 	{ "too many clients", test_too_many_clients },
 	{ "a frozen guest", test_frozen_guest },
+	{ "a client that dies while it waits for one", test_dies_while_waiting },
 	{ "hostile guests", test_hostile },
 	{ "a guest that loses its place too often", test_resync_too_often },
 	{ "a flood of messages from the guest", test_flood_of_messages, .timeout_s = 60 },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What clients ask of the agent. Whatever is in a message, the answer is a message. */
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,9 @@
 #include "base/name.h"
 
 #include "agent/poison.h"
+
+/* A request after which memory is given back. */
+#define LARGE_REQUEST_BYTES (256u * 1024)
 
 /* In one message of a list. */
 #define LIST_BATCH_SESSIONS 64
@@ -323,8 +327,8 @@ static void on_stdin(struct viewer *v, const struct wire_event *event)
 {
 	size_t skip = v->write ? skip_repeated(v, event) : event->size;
 	int r = v->write ? 0 : -EPERM;
-	if (skip && wire_link_consumed(v->session->agent->server.link, v->stream, WIRE_STDIN,
-				       skip) < 0)
+	if (skip &&
+	    wire_link_consumed(v->session->agent->server.link, v->stream, WIRE_STDIN, skip) < 0)
 		v->session->agent->server.broken = true;
 	if (skip < event->size)
 		r = session_input_write(v->session, v->stream, event->data + skip,
@@ -344,6 +348,9 @@ static void on_opening_message(struct agent *agent, const struct wire_event *eve
 	switch (event->type) {
 	case WIRE_EXEC:
 		r = on_exec(agent, event, &err);
+		/* A megabyte of environment leaves several of heap behind. */
+		if (event->size > LARGE_REQUEST_BYTES)
+			malloc_trim(0);
 		break;
 	case WIRE_ATTACH:
 		r = on_attach(agent, event, &err);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -132,6 +133,7 @@ static void test_path(void)
 	s = agent_run(c, ARGV("plain"), &run);
 	agent_wait_failed(s);
 	CHECK_INT(s->error.os_errno, ==, EACCES);
+	CHECK_CONTAINS(s->error.message, tap_path("bin/plain"));
 
 	/* Without PATH there is nowhere to look; an empty element is the working directory. */
 	run.env = ARGV("PATH");
@@ -440,6 +442,23 @@ static void test_failures(void)
 	agent_client_stop(c);
 }
 
+/* The other way to make a process does the same. */
+static void test_without_clone3(void)
+{
+	const char *cgroup = agent_cgroup();
+	struct agent_client *c = agent_client_start_without(cgroup, SYS_clone3);
+	check_failures(c, 1);
+	struct agent_stream *s = agent_do(c, "cat /proc/self/cgroup; exit 3", NULL);
+	CHECK_INT(s->code, ==, 3);
+	if (cgroup)
+		CHECK_CONTAINS((char *)s->out[0].data, "/cove-test-");
+	s = agent_sh(c, "setsid sleep 60 & sleep 60", NULL);
+	agent_wait_started(s);
+	CHECK_INT(agent_kill(s), ==, 0);
+	CHECK_INT(agent_count_children(c), ==, 0);
+	agent_client_stop(c);
+}
+
 /* A process limit is checked when the user is left behind by execve. */
 static void test_process_limit(void)
 {
@@ -586,6 +605,36 @@ static void test_same_id(void)
 	agent_client_stop(c);
 }
 
+/* Whoever starts it again sends its stdin again, and the command reads it once. */
+static void test_same_stdin(void)
+{
+	enum { SIZE = 3000000, N = 3 };
+	struct agent_client *c = agent_client_start(NULL);
+	_cleanup_free_ uint8_t *in = malloc(SIZE);
+	CHECK(in != NULL);
+	for (uint32_t i = 0; i < SIZE; i++)
+		in[i] = (uint8_t)(i * 2654435761u >> 13);
+	struct agent_run run = { .id = "once", .pipe = true, .in = in, .in_size = SIZE };
+	struct agent_stream *s[N];
+	for (int i = 0; i < N; i++)
+		s[i] = agent_run(c, ARGV("cat"), &run);
+	for (int i = 0; i < N; i++) {
+		agent_wait_end(s[i]);
+		CHECK_INT(s[i]->totals[0], ==, SIZE);
+		CHECK_INT(s[i]->stdin_errors, ==, 0);
+	}
+	CHECK_MEM(s[0]->out[0].data, s[0]->out[0].size, in, SIZE);
+
+	/* What the first one learnt of its stdin, the others do, too, also after the end. */
+	run.id = "unread";
+	for (int i = 0; i < N; i++) {
+		s[i] = agent_run(c, ARGV("true"), &run);
+		AGENT_UNTIL(c, s[i]->exited && s[i]->stdin_errors == 1);
+		CHECK_INT(s[i]->stdin_errno, ==, EPIPE);
+	}
+	agent_client_stop(c);
+}
+
 static const struct tap_test tests[] = {
 	{ "arguments", test_arguments },
 	{ "environment", test_environment },
@@ -597,11 +646,13 @@ static const struct tap_test tests[] = {
 	{ "rlimits", test_rlimits },
 	{ "users", test_users },
 	{ "failures", test_failures },
+	{ "without clone3", test_without_clone3 },
 	{ "process limit", test_process_limit },
 	{ "no descriptors", test_no_descriptors },
 	{ "NULs and junk", test_nul_and_junk },
 	{ "no leaks", test_no_leaks, .timeout_s = 60 },
 	{ "same id", test_same_id },
+	{ "same id, with stdin", test_same_stdin },
 };
 
 int main(int argc, char **argv)

@@ -22,12 +22,28 @@ struct mount_entry {
 	mode_t mode; /* of the mount point, where it has to be made */
 };
 
-/* The mount point is made where it is missing and that can be done. */
-static int mount_one(const struct mount_entry *m, struct cove_error *err)
+/*
+ * Not every image has them. The disk below a root that is read-only is the sandbox's own, so it can
+ * be written for as long as this takes.
+ */
+static int make_mount_point(const struct mount_entry *m, const char *root)
 {
-	if (mkdir(m->target, m->mode) < 0 && errno != EEXIST)
-		return error_set_errno(err, COVE_E_BOOT, errno, "making the mount point %s",
-				       m->target);
+	if (mkdir(m->target, m->mode) == 0 || errno == EEXIST)
+		return 0;
+	if (errno != EROFS || mount(NULL, root, NULL, MS_REMOUNT, NULL) < 0)
+		return -errno;
+	int r = mkdir(m->target, m->mode) < 0 ? -errno : 0;
+	if (mount(NULL, root, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
+		r = -errno;
+	return r;
+}
+
+/* `root` is what the mount point is on. */
+static int mount_one(const struct mount_entry *m, const char *root, struct cove_error *err)
+{
+	int r = make_mount_point(m, root);
+	if (r < 0)
+		return error_set_errno(err, COVE_E_BOOT, r, "making the mount point %s", m->target);
 	if (mount(m->source, m->target, m->type, m->flags, m->data) < 0)
 		return error_set_errno(err, COVE_E_BOOT, errno, "mounting %s (%s) on %s", m->source,
 				       m->type ? m->type : "move", m->target);
@@ -64,7 +80,7 @@ int boot_mount_kernel_filesystems(struct cove_error *err)
 		{ "cgroup2", "/sys/fs/cgroup", "cgroup2", SAFE | MS_NOEXEC, NULL, 0755 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
-		int r = mount_one(&mounts[i], err);
+		int r = mount_one(&mounts[i], "/", err);
 		if (r < 0)
 			return r;
 	}
@@ -95,39 +111,22 @@ int boot_mount_root(const Cove__Wire__Start *start, struct cove_error *err)
 		.data = strcmp(type, "ext4") == 0 ? "noinit_itable" : NULL,
 		.mode = 0755,
 	};
-	return mount_one(&root, err);
+	return mount_one(&root, "/", err);
 }
 
-/* /tmp of the image is on the disk; only where that cannot be written is it memory. */
-static int furnish_tmp(bool read_only, struct cove_error *err)
-{
-	static const struct mount_entry tmp = { "tmpfs",     BOOT_NEW_ROOT "/tmp",
-						"tmpfs",     MS_NOSUID | MS_NODEV,
-						"mode=1777", 01777 };
-	if (read_only)
-		return mount_one(&tmp, err);
-	if (mkdir(tmp.target, 01777) == 0)
-		return chmod(tmp.target, 01777) < 0
-			       ? error_set_errno(err, COVE_E_BOOT, errno, "chmod of %s", tmp.target)
-			       : 0;
-	return errno == EEXIST ? 0
-			       : error_set_errno(err, COVE_E_BOOT, errno, "making %s", tmp.target);
-}
-
-int boot_furnish_root(bool read_only, struct cove_error *err)
+int boot_move_mounts(struct cove_error *err)
 {
 	static const struct mount_entry mounts[] = {
 		{ "/dev", BOOT_NEW_ROOT "/dev", NULL, MS_MOVE, NULL, 0755 },
 		{ "/proc", BOOT_NEW_ROOT "/proc", NULL, MS_MOVE, NULL, 0555 },
 		{ "/sys", BOOT_NEW_ROOT "/sys", NULL, MS_MOVE, NULL, 0555 },
-		{ "tmpfs", BOOT_NEW_ROOT "/run", "tmpfs", SAFE, "mode=755", 0755 },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
-		int r = mount_one(&mounts[i], err);
+		int r = mount_one(&mounts[i], BOOT_NEW_ROOT, err);
 		if (r < 0)
 			return r;
 	}
-	return furnish_tmp(read_only, err);
+	return 0;
 }
 
 int boot_switch_root(struct cove_error *err)
@@ -138,4 +137,26 @@ int boot_switch_root(struct cove_error *err)
 		return error_set_errno(err, COVE_E_BOOT, errno, "making %s the root",
 				       BOOT_NEW_ROOT);
 	return 0;
+}
+
+/* /tmp of the image is on the disk; only where that cannot be written is it memory. */
+static int furnish_tmp(bool read_only, struct cove_error *err)
+{
+	static const struct mount_entry tmp = { "tmpfs",     "/tmp", "tmpfs", MS_NOSUID | MS_NODEV,
+						"mode=1777", 01777 };
+	if (read_only)
+		return mount_one(&tmp, "/", err);
+	if (mkdir(tmp.target, 01777) == 0)
+		return chmod(tmp.target, 01777) < 0
+			       ? error_set_errno(err, COVE_E_BOOT, errno, "chmod of %s", tmp.target)
+			       : 0;
+	return errno == EEXIST ? 0
+			       : error_set_errno(err, COVE_E_BOOT, errno, "making %s", tmp.target);
+}
+
+int boot_furnish_root(bool read_only, struct cove_error *err)
+{
+	static const struct mount_entry run = { "tmpfs", "/run", "tmpfs", SAFE, "mode=755", 0755 };
+	int r = mount_one(&run, "/", err);
+	return r < 0 ? r : furnish_tmp(read_only, err);
 }

@@ -51,9 +51,11 @@ int boot_add_entropy(const ProtobufCBinaryData *entropy, struct cove_error *err)
 int boot_set_clock(uint64_t realtime_ns, struct cove_error *err) _must_check_;
 int boot_set_hostname(const char *hostname, struct cove_error *err) _must_check_;
 int boot_mount_root(const Cove__Wire__Start *start, struct cove_error *err) _must_check_;
-/* Moves those of boot_mount_kernel_filesystems() there, and adds what is not the kernel's. */
-int boot_furnish_root(bool read_only, struct cove_error *err) _must_check_;
+/* Moves those of boot_mount_kernel_filesystems() there. */
+int boot_move_mounts(struct cove_error *err) _must_check_;
 int boot_switch_root(struct cove_error *err) _must_check_;
+/* Adds what is not the kernel's, where links of the image that start with a slash mean its own. */
+int boot_furnish_root(bool read_only, struct cove_error *err) _must_check_;
 /* Gives the machine its id, where the image has a place for it. */
 int boot_set_machine_id(const ProtobufCBinaryData *id, struct cove_error *err) _must_check_;
 

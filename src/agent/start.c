@@ -57,9 +57,11 @@ static int start_machine(const Cove__Wire__Start *start, struct cove_error *err)
 	if (r >= 0)
 		r = boot_mount_root(start, err);
 	if (r >= 0)
-		r = boot_furnish_root(start->root_read_only, err);
+		r = boot_move_mounts(err);
 	if (r >= 0)
 		r = boot_switch_root(err);
+	if (r >= 0)
+		r = boot_furnish_root(start->root_read_only, err);
 	if (r >= 0 && start->has_machine_id)
 		r = boot_set_machine_id(&start->machine_id, err);
 	return r;

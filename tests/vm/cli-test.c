@@ -5,8 +5,11 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "harness/tap.h"
 #include "integration/cli/command.h"
 
@@ -41,6 +44,38 @@ static void test_machine(void)
 	CHECK_COMMAND(&c, 1, "", "Read-only file system");
 	COVE(&c, "run", "busybox", "touch", "/x");
 	CHECK_COMMAND(&c, 0, "", "");
+}
+
+/* An image may be one program and nothing else, or have links where others have folders. */
+static void test_bare_images(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+
+	CHECK_SYS(mkdir(tap_path("bare"), 0755));
+	COMMAND(&c, "cp", GUEST_HELPER, tap_path("bare/helper"));
+	CHECK_COMMAND(&c, 0, "", "");
+	COVE(&c, "image", "import", "bare", tap_path("bare"));
+	CHECK_COMMAND(&c, 0, "bare\n", "");
+	COVE(&c, "run", "bare", "/helper", "fds");
+	CHECK_COMMAND(&c, 0, NULL, "");
+	CHECK_CONTAINS(c.out, "fd 2\nSig");
+	COVE(&c, "run", "--read-only", "bare", "/helper", "fds");
+	CHECK_COMMAND(&c, 0, NULL, "");
+	CHECK_CONTAINS(c.out, "fd 2\nSig");
+	COVE(&c, "run", "bare", "sh");
+	CHECK_COMMAND(&c, 127, "", "'sh' in PATH");
+
+	/* What starts with a slash is the image's, not what the machine has booted from. */
+	CHECK_OK(fd_mkdir_parents(tap_path("bare/var/run"), 0755));
+	CHECK_SYS(mkdir(tap_path("bare/var/tmp"), 01777));
+	CHECK_SYS(symlink("/var/run", tap_path("bare/run")));
+	CHECK_SYS(symlink("/var/tmp", tap_path("bare/tmp")));
+	COVE(&c, "image", "import", "linked", tap_path("bare"));
+	CHECK_COMMAND(&c, 0, "linked\n", "");
+	COVE(&c, "run", "linked", "/helper", "fds");
+	CHECK_COMMAND(&c, 0, NULL, "");
+	COVE(&c, "run", "--read-only", "linked", "/helper", "fds");
+	CHECK_COMMAND(&c, 0, NULL, "");
 }
 
 /* Its disk is the sandbox's own, and it is whole after a stop. */
@@ -86,6 +121,7 @@ static void test_doctor(void)
 static const struct tap_test tests[] = {
 	{ "python", test_python, .timeout_s = TIMEOUT_S },
 	{ "the machine's shape", test_machine, .timeout_s = TIMEOUT_S },
+	{ "bare images", test_bare_images, .timeout_s = TIMEOUT_S },
 	{ "a disk of its own", test_own_disk, .timeout_s = TIMEOUT_S },
 	{ "out of memory", test_out_of_memory, .timeout_s = TIMEOUT_S },
 	{ "doctor", test_doctor, .timeout_s = TIMEOUT_S },

@@ -9,6 +9,7 @@
 #include "agent/spawn-child.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
@@ -167,6 +168,9 @@ CHILD_CODE int spawn_child_main(void *argument)
 		if (r < 0)
 			return fail(child, COVE_STAGE_EXEC, r);
 	}
+	/* SCHED_RESET_ON_FORK resets the agent's priority for the child, but not a policy of batch. */
+	const int priority = 0;
+	call(SYS_sched_setscheduler, 0, SCHED_OTHER, (long)&priority, 0);
 	call(SYS_setsid, 0, 0, 0, 0); /* a new process leads no group, so this cannot fail */
 
 	long r = set_stdio(o);

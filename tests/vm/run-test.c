@@ -84,6 +84,11 @@ static void test_clean_child(void)
 	CHECK_STR(out->stdout_data, "fd 0\nfd 1\nfd 2\nSigBlk:\t0000000000000000\n"
 				    "SigIgn:\t0000000000000000\n");
 	cove_output_free(out);
+
+	/* Nothing of how the agent itself is scheduled: nice value, and policy. */
+	CHECK_INT(vm_number(sandbox, "awk '{ print $19 }' /proc/self/stat"), ==, 0);
+	CHECK_INT(vm_number(sandbox, "awk '{ print $41 }' /proc/self/stat"), ==, 0);
+	CHECK_INT(vm_number(sandbox, "cat /proc/self/oom_score_adj"), ==, 0);
 	cove_sandbox_free(sandbox);
 }
 

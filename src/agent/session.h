@@ -101,9 +101,9 @@ struct session_input {
 	struct list chunks; /* struct input_chunk, oldest first */
 	size_t queued;	    /* bytes they allocate */
 	uint64_t accepted;  /* bytes that came, of all streams */
-	uint64_t started;   /* the end of what came of those who started it, who all send the same */
-	bool closing;	    /* EOF came: close after the last chunk */
-	int error; /* why it cannot be written any more; 0: it can, or was closed in order */
+	uint64_t started; /* the end of what came of those who started it, who all send the same */
+	bool closing;	  /* EOF came: close after the last chunk */
+	int error;	  /* why it cannot be written any more; 0: it can, or was closed in order */
 };
 
 struct session {

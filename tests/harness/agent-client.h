@@ -83,6 +83,8 @@ struct agent_stream {
 
 /* The agent as a process; cgroup_dir may be NULL. */
 struct agent_client *agent_client_start(const char *cgroup_dir);
+/* The same, where a system call does not exist: it fails with ENOSYS. */
+struct agent_client *agent_client_start_without(const char *cgroup_dir, long syscall);
 /* On a transport that is there, whose owner is the client from now on. */
 struct agent_client *agent_client_new(int fd);
 pid_t agent_client_pid(const struct agent_client *c);

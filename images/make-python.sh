@@ -42,8 +42,8 @@ if [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ] && [ -w /dev/shm ] &&
 	export TMPDIR=/dev/shm
 fi
 
-cat >"$work/customize" <<'END'
-#!/bin/sh
+# As text, not as a file: for a normal user it runs as another one, who may not be let into folders.
+customize=$(cat <<'END'
 set -eu
 root=$1
 ln -s python3 "$root/usr/bin/python"
@@ -65,12 +65,12 @@ rm -rf "$root"/usr/share/man/* "$root"/usr/share/info "$root"/usr/share/locale/*
 find "$root/usr/share/doc" ! -type d ! -name copyright -delete
 find "$root/usr/share/doc" -type d -empty -delete
 END
-chmod +x "$work/customize"
+)
 
 out=${tarball:-$work/$name.tar}
 mmdebstrap --quiet --variant=essential --include=python3 --format=tar \
 	--dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' \
-	--customize-hook="$work/customize \"\$1\"" \
+	--customize-hook="$customize" \
 	"$suite" "$out.part" ${COVE_MIRROR:+"$COVE_MIRROR"}
 mv "$out.part" "$out"
 [ -z "$tarball" ] || exit 0

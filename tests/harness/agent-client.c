@@ -499,6 +499,13 @@ void agent_write(struct agent_stream *s, const void *p, size_t n, bool eof)
 	send_waiting(s->client);
 }
 
+void agent_write_end_first(struct agent_stream *s, const void *p, size_t n)
+{
+	CHECK_INT(s->in_size, ==, 0);
+	CHECK_OK(wire_link_send_eof(s->client->link, s->id, WIRE_STDIN, s->in_offset + n));
+	agent_write(s, p, n, false);
+}
+
 void agent_wait_acks(struct agent_stream *s, unsigned n)
 {
 	AGENT_UNTIL(s->client, s->acks >= n);

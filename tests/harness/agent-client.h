@@ -135,6 +135,8 @@ struct agent_stream *agent_open_raw(struct agent_client *c, uint8_t type, const 
 void agent_send(struct agent_stream *s, uint8_t type, const ProtobufCMessage *m);
 /* Stdin: these bytes (which must stay), and then the end if so. */
 void agent_write(struct agent_stream *s, const void *p, size_t n, bool eof);
+/* The same, with the end said before the bytes: control overtakes data. */
+void agent_write_end_first(struct agent_stream *s, const void *p, size_t n);
 /* Sends a SIGNAL, KILL or RESIZE and waits for its ACK. Returns its error's code, or 0. */
 int agent_signal(struct agent_stream *s, int signal);
 int agent_kill(struct agent_stream *s);

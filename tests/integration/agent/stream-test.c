@@ -67,6 +67,21 @@ static void test_stdin_sizes(void)
 	agent_client_stop(c);
 }
 
+static void test_end_before_bytes(void)
+{
+	struct agent_client *c = agent_client_start(NULL);
+	uint8_t *bytes = make_bytes(MIB);
+	struct agent_run run = { .pipe = true, .open = true };
+	struct agent_stream *s = agent_sh(c, "cat", &run);
+	agent_write(s, bytes, 10, false);
+	AGENT_UNTIL(c, s->out[0].size == 10);
+	agent_write_end_first(s, bytes + 10, MIB - 10);
+	agent_wait_end(s);
+	CHECK_MEM(s->out[0].data, s->out[0].size, bytes, (size_t)MIB);
+	free(bytes);
+	agent_client_stop(c);
+}
+
 static void test_large_stdin(void)
 {
 	enum { N = 100 * MIB };
@@ -226,6 +241,7 @@ static void test_many_streams(void)
 static const struct tap_test tests[] = {
 	{ "every byte", test_every_byte },
 	{ "stdin sizes", test_stdin_sizes },
+	{ "end before bytes", test_end_before_bytes },
 	{ "large stdin", test_large_stdin, .timeout_s = 60 },
 	{ "slow reader", test_slow_reader },
 	{ "last bytes", test_last_bytes },

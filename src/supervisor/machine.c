@@ -289,9 +289,11 @@ enum cove_end_cause machine_explain(struct machine *m, char *text)
 		text[0] = 0;
 		return COVE_END_VMM_DIED;
 	}
-	if (transcript_contains(&m->s->console, "Kernel panic") ||
-	    strstr(m->shutdown_reason, "panic")) {
-		transcript_last_lines(&m->s->console, last, sizeof(last));
+	/* The panic's own line: what follows it, up to the end, is a dump of registers. */
+	bool panicked = transcript_find_line(&m->s->console, "Kernel panic", last, sizeof(last));
+	if (panicked || strstr(m->shutdown_reason, "panic")) {
+		if (!panicked)
+			transcript_last_lines(&m->s->console, last, sizeof(last));
 		snprintf(text, COVE_ERROR_MESSAGE_MAX, "the guest's kernel panicked: %s", last);
 		return COVE_END_GUEST_PANIC;
 	}

@@ -112,6 +112,7 @@ static void end(struct supervisor *s, enum cove_end_cause cause, const char *tex
 	answer_create(s);
 	uv_timer_stop(&s->progress);
 	uv_timer_stop(&s->heartbeat);
+	uv_update_time(&s->loop); /* what is above may have taken longer than clients have now */
 	uv_timer_start(&s->deadline, on_last_deadline, LAST_DATA_MS, 0);
 	client_end_all(s);
 	sandbox_client_gone(s); /* perhaps there is none */
@@ -134,8 +135,10 @@ void sandbox_client_gone(struct supervisor *s)
 
 static void on_deadline(uv_timer_t *timer);
 
+/* From now, not from when the loop woke up: starting and ending a machine takes its time. */
 static void set_deadline(struct supervisor *s, uint64_t ms)
 {
+	uv_update_time(&s->loop);
 	uv_timer_start(&s->deadline, on_deadline, ms, 0);
 }
 
@@ -146,11 +149,12 @@ static void shorten_deadline(struct supervisor *s, uint64_t ms)
 		set_deadline(s, ms);
 }
 
-static void fail_boot(struct supervisor *s, const char *what)
+static void fail_boot(struct supervisor *s, const char *what, bool with_console)
 {
 	struct cove_error err;
-	char last[320];
-	transcript_last_lines(&s->console, last, sizeof(last));
+	char last[320] = "";
+	if (with_console)
+		transcript_last_lines(&s->console, last, sizeof(last));
 	error_set(&err, COVE_E_BOOT, "%s%s%s", what, last[0] ? "; its console says: " : "", last);
 	fail_create(s, &err);
 }
@@ -193,7 +197,7 @@ static void on_boot_deadline(struct supervisor *s)
 	}
 	snprintf(text, sizeof(text), "the machine did not come up within %u ms%s",
 		 s->spec->boot_timeout_ms, s->boots > 1 ? ", in two tries" : "");
-	fail_boot(s, text);
+	fail_boot(s, text, true);
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -359,7 +363,7 @@ void sandbox_guest_hostile(struct supervisor *s, const char *why)
 	char text[COVE_ERROR_MESSAGE_MAX];
 	snprintf(text, sizeof(text), "the guest broke the protocol: %s", why);
 	if (s->state < SANDBOX_RUNNING) {
-		fail_boot(s, text);
+		fail_boot(s, text, true);
 		return;
 	}
 	end(s, COVE_END_GUEST_HOSTILE, text);
@@ -371,8 +375,11 @@ void sandbox_machine_exited(struct supervisor *s)
 	if (s->ending || !s->machine)
 		return;
 	enum cove_end_cause cause = machine_explain(s->machine, text);
-	if (s->state < SANDBOX_RUNNING)
-		fail_boot(s, text);
+	/* It was told to stop and did not get there: its disk is not what a stop promises. */
+	if (s->state == SANDBOX_STOPPING && cause != COVE_END_GUEST_OFF)
+		s->end_cause = COVE_END_NONE;
+	if (s->state < SANDBOX_RUNNING) /* a panic has said what the console has to say */
+		fail_boot(s, text, cause != COVE_END_GUEST_PANIC);
 	else
 		end(s, cause, text);
 }

@@ -77,10 +77,30 @@ int transcript_read(struct transcript *t, int fd)
 	return (int)n;
 }
 
-bool transcript_contains(const struct transcript *t, const char *text)
+/* It goes to terminals and into JSON, and the guest chose it. */
+static void make_printable(char *p, size_t n)
 {
-	return t->tail.size > 0 &&
-	       memmem(buffer_front(&t->tail), t->tail.size, text, strlen(text)) != NULL;
+	for (; n > 0; n--, p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+}
+
+bool transcript_find_line(const struct transcript *t, const char *text, char *ret, size_t size)
+{
+	ret[0] = 0;
+	if (t->tail.size == 0)
+		return false;
+	const char *begin = (const char *)buffer_front(&t->tail), *end = begin + t->tail.size;
+	const char *line = memmem(begin, t->tail.size, text, strlen(text));
+	if (!line)
+		return false;
+	size_t n = 0;
+	while (n < size - 1 && line + n < end && line[n] != '\n' && line[n] != '\r')
+		n++;
+	memcpy(ret, line, n);
+	ret[n] = 0;
+	make_printable(ret, n);
+	return true;
 }
 
 /* The line that ends before *end, without blanks around it; moves *end to where it begins. */
@@ -122,8 +142,5 @@ void transcript_last_lines(const struct transcript *t, char *ret, size_t size)
 	}
 	memmove(ret, ret + at, used);
 	ret[used] = 0;
-	/* It goes to terminals and into JSON, and the guest chose it. */
-	for (char *p = ret; p < ret + used; p++)
-		if (*p < ' ' || *p > '~')
-			*p = '?';
+	make_printable(ret, used);
 }

@@ -30,7 +30,8 @@ void transcript_add(struct transcript *t, const void *data, size_t n);
 /* Reads fd (nonblocking) once. >0: there may be more; 0: its end; -EAGAIN; another errno. */
 int transcript_read(struct transcript *t, int fd) _must_check_;
 
-bool transcript_contains(const struct transcript *t, const char *text);
+/* The first line that has text in it, from there on, cut to size. False, and "", without one. */
+bool transcript_find_line(const struct transcript *t, const char *text, char *ret, size_t size);
 
 /* The last lines that are not blank, as many as fit into size, joined by " | ". */
 void transcript_last_lines(const struct transcript *t, char *ret, size_t size);

@@ -152,7 +152,8 @@ static void machine(const struct ends *given)
 		say(e.qmp, "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, "
 			   "\"reason\": \"guest-shutdown\"}}\r\n");
 	} else {
-		say(e.console, "Kernel panic - not syncing: Attempted to kill init!\r\n");
+		say(e.console, "[    1.0] Kernel panic - not syncing: Attempted to kill init!\r\n"
+			       "RIP: 0033:0x4711\r\n---[ end Kernel panic - not syncing ]---\r\n");
 		say(e.qmp, "{\"event\": \"SHUTDOWN\", \"data\": {\"guest\": true, "
 			   "\"reason\": \"guest-reset\"}}\r\n");
 	}

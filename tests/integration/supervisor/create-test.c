@@ -356,7 +356,8 @@ static void test_agent_crashes(void)
 {
 	setenv("COVE_TEST_GUEST", "crash", 1);
 	Cove__Wire__Create create = peer_create("crash");
-	check_refused(&create, COVE_E_BOOT, "Kernel panic - not syncing");
+	check_refused(&create, COVE_E_BOOT,
+		      "the guest's kernel panicked: Kernel panic - not syncing: Attempted to");
 }
 
 static void test_agent_not_ready(void)

@@ -161,6 +161,21 @@ static void test_stop_takes_too_long(void)
 	finish(&s);
 }
 
+/* What ends before it has said that its disk is safe was not stopped. */
+static void test_machine_killed_while_stopping(void)
+{
+	setenv("COVE_TEST_GUEST", "no-shutdown", 1);
+	struct supervised s;
+	supervised_create(&s, "halfway", NULL);
+	pid_t machine = machine_pid(&s.creator);
+	uint32_t stop = open_stop(&s.creator, false);
+	wire_message_free(get_info(&s.creator)); /* STOP has been dealt with */
+	CHECK_SYS(kill(machine, SIGKILL));
+	expect_end(&s.creator, stop, COVE_END_VMM_DIED);
+	peer_expect_goodbye(&s.creator, COVE_END_VMM_DIED);
+	finish(&s);
+}
+
 static void test_signals(void)
 {
 	const int numbers[] = { SIGTERM, SIGINT };
@@ -308,7 +323,8 @@ static void test_guest_panics(void)
 	create_detached(&s, "panic");
 	peer_exec(&s.creator, "die", NULL);
 	peer_expect_goodbye(&s.creator, COVE_END_GUEST_PANIC);
-	CHECK_CONTAINS(s.creator.text, "Kernel panic - not syncing");
+	CHECK_STR(s.creator.text, "the guest's kernel panicked: Kernel panic - not syncing: "
+				  "Attempted to kill init!");
 	finish(&s);
 }
 
@@ -406,6 +422,7 @@ static const struct tap_test tests[] = {
 	{ "stop tells all who wait", test_stop_tells_all },
 	{ "stop, then kill, a guest that does not obey", test_stop_is_not_obeyed },
 	{ "stop has an end", test_stop_takes_too_long, .timeout_s = 40 },
+	{ "a machine that dies while it is stopped", test_machine_killed_while_stopping },
 	{ "SIGTERM and SIGINT stop it in order", test_signals },
 	{ "attached: the creator closes", test_creator_closes },
 	{ "the creator closes while it boots", test_creator_closes_while_booting },

@@ -15,6 +15,12 @@ static void add(struct transcript *t, const char *text)
 	transcript_add(t, text, strlen(text));
 }
 
+static bool contains(const struct transcript *t, const char *text)
+{
+	char line[10];
+	return transcript_find_line(t, text, line, sizeof(line));
+}
+
 static void check_lines(const struct transcript *t, size_t size, const char *expected)
 {
 	char lines[256];
@@ -44,6 +50,32 @@ static void test_last_lines(void)
 	transcript_done(&t);
 }
 
+static void check_found(const struct transcript *t, size_t size, const char *expected)
+{
+	char line[256];
+	memset(line, 'x', sizeof(line));
+	CHECK(transcript_find_line(t, "panic", line, size));
+	CHECK_STR(line, expected);
+}
+
+static void test_find_line(void)
+{
+	char line[16] = "x";
+	struct transcript t;
+	transcript_init(&t, 1000);
+	CHECK(!transcript_find_line(&t, "panic", line, sizeof(line)));
+	CHECK_STR(line, "");
+	add(&t, "no\r\n[ 1.2] pan");
+	CHECK(!transcript_find_line(&t, "panic", line, sizeof(line)));
+	add(&t, "ic");
+	check_found(&t, 100, "panic");
+	add(&t, " -\033\xff why\r\nRAX: 0\n--- end panic\n");
+	check_found(&t, 100, "panic -?? why");
+	check_found(&t, 8, "panic -");
+	check_found(&t, 1, "");
+	transcript_done(&t);
+}
+
 static void test_keeps_the_end(void)
 {
 	struct transcript t;
@@ -54,10 +86,10 @@ static void test_keeps_the_end(void)
 	CHECK_MEM(buffer_front(&t.tail), 10, "4560123456", 10);
 	add(&t, "something longer than ten bytes");
 	CHECK_MEM(buffer_front(&t.tail), 10, " ten bytes", 10);
-	CHECK(transcript_contains(&t, "ten"));
-	CHECK(!transcript_contains(&t, "longer"));
+	CHECK(contains(&t, "ten"));
+	CHECK(!contains(&t, "longer"));
 	transcript_done(&t);
-	CHECK(!transcript_contains(&t, ""));
+	CHECK(!contains(&t, ""));
 }
 
 static void check_file(const char *expected)
@@ -81,7 +113,7 @@ static void test_file(void)
 	check_file("first\nsecond\n[the rest is not kept]\n");
 	add(&t, "third\n");
 	check_file("first\nsecond\n[the rest is not kept]\n");
-	CHECK(transcript_contains(&t, "third"));
+	CHECK(contains(&t, "third"));
 	transcript_done(&t);
 
 	/* A disk that is full costs the file, nothing else. */
@@ -90,7 +122,7 @@ static void test_file(void)
 	CHECK_OK(transcript_open(&t, dir, "full", 100));
 	add(&t, "text");
 	CHECK_INT(t.fd, <, 0);
-	CHECK(transcript_contains(&t, "text"));
+	CHECK(contains(&t, "text"));
 	transcript_done(&t);
 	CHECK_INT(transcript_open(&t, dir, "no/such/folder", 10), ==, -ENOENT);
 	close(dir);
@@ -109,7 +141,7 @@ static void test_read(void)
 	CHECK_INT(transcript_read(&t, fds[0]), ==, 0);
 	close(fds[0]);
 	CHECK_INT(transcript_read(&t, -1), ==, -EBADF);
-	CHECK(transcript_contains(&t, "panic"));
+	CHECK(contains(&t, "panic"));
 	transcript_done(&t);
 }
 
@@ -127,6 +159,7 @@ static void test_no_memory(void)
 
 static const struct tap_test tests[] = {
 	{ "the last lines", test_last_lines },
+	{ "a line", test_find_line },
 	{ "the end is kept", test_keeps_the_end },
 	{ "the file keeps the beginning", test_file },
 	{ "reading", test_read },

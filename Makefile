@@ -3,13 +3,13 @@
 # The habits, on top of meson. `make demo` is the first thing to type; `make help` lists the rest.
 
 BUILD      ?= build
-PREFIX     ?=
+PREFIX     ?= /usr/local
 DESTDIR    ?=
 FUZZ_TIME  ?= 60
 ROUNDS     ?= 10000
 
 SETUP = scripts/setup.sh
-MESON_FLAGS = $(if $(PREFIX),-Dprefix=$(PREFIX))
+MESON_FLAGS = -Dprefix=$(PREFIX)
 CONFIGURE = [ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false -Dguest=false
 
@@ -85,9 +85,11 @@ bench: setup
 
 install: setup
 	$(CONFIGURE)
-	$(if $(PREFIX),meson configure $(BUILD) $(MESON_FLAGS))
+	meson configure $(BUILD) $(MESON_FLAGS)
 	ninja -C $(BUILD) product
 	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+	@# So that programs find the library; a normal user's prefix is not the system's to know.
+	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-lint $(BUILD)-fuzz

@@ -53,6 +53,21 @@ static void test_causes(void)
 	check_exit(out, COVE_CAUSE_SIGNALED, 137, SIGKILL);
 	cove_output_free(out);
 
+	static const struct cove_rlimit core = { COVE_RLIMIT_CORE, COVE_RLIMIT_UNLIMITED,
+						 COVE_RLIMIT_UNLIMITED };
+	struct cove_exec_options with_core = COVE_EXEC_OPTIONS_INIT;
+	with_core.cwd = "/tmp";
+	with_core.rlimits = &core;
+	with_core.n_rlimits = 1;
+	out = vm_shell(sandbox, "kill -SEGV $$", &with_core);
+	check_exit(out, COVE_CAUSE_SIGNALED, 139, SIGSEGV);
+	CHECK(out->exit.core_dumped);
+	cove_output_free(out);
+	out = vm_shell(sandbox, "kill -SEGV $$", NULL);
+	check_exit(out, COVE_CAUSE_SIGNALED, 139, SIGSEGV);
+	CHECK(!out->exit.core_dumped);
+	cove_output_free(out);
+
 	out = vm_exec(sandbox, ARGV(VM_HELPER, "eat"), NULL);
 	check_exit(out, COVE_CAUSE_OOM_KILLED, 137, SIGKILL);
 	cove_output_free(out);

@@ -195,6 +195,39 @@ static void test_many_groups(void)
 	free(text);
 }
 
+/* Never a user of before a change, however quick that was. */
+static void test_cache_follows(void)
+{
+	struct user_cache cache = { 0 };
+	struct cove_error err = COVE_ERROR_INIT;
+	const struct user *u;
+	for (int i = 0; i < 200; i++) {
+		char text[100];
+		int n = snprintf(text, sizeof(text), "ann:x:%d:7::/:/bin/sh\n", 1000 + i);
+		int fd = open(tap_path("passwd"), O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0644);
+		CHECK_OK(fd_write_full(fd, text, (size_t)n)); /* the same file, of the same size */
+		close(fd);
+		CHECK_COVE(user_cache_load(&cache, "ann", tap_dir(), &u, &err), &err);
+		CHECK_INT(u->uid, ==, 1000 + i);
+	}
+	CHECK_INT(user_cache_load(&cache, "bob", tap_dir(), &u, &err), ==, COVE_E_START);
+	user_cache_done(&cache);
+}
+
+static void test_cache_remembers(void)
+{
+	struct user_cache cache = { 0 };
+	struct cove_error err = COVE_ERROR_INIT;
+	const struct user *u;
+	CHECK_COVE(user_cache_load(&cache, "root", "/etc", &u, &err), &err); /* an old file */
+	const char *name = u->name;
+	CHECK_COVE(user_cache_load(&cache, "root", "/etc", &u, &err), &err);
+	CHECK(u->name == name);
+	CHECK_COVE(user_cache_load(&cache, "0:0", "/etc", &u, &err), &err);
+	CHECK_STR(cache.spec, "0:0");
+	user_cache_done(&cache);
+}
+
 static void test_no_memory(void)
 {
 	for (unsigned long n = 1;; n++) {
@@ -213,10 +246,15 @@ static void test_no_memory(void)
 }
 
 static const struct tap_test tests[] = {
-	{ "names", test_names },	 { "numbers", test_numbers },
-	{ "groups", test_groups },	 { "no files", test_no_files },
-	{ "bad files", test_bad_files }, { "many groups", test_many_groups },
+	{ "names", test_names },
+	{ "numbers", test_numbers },
+	{ "groups", test_groups },
+	{ "no files", test_no_files },
+	{ "bad files", test_bad_files },
+	{ "many groups", test_many_groups },
 	{ "no memory", test_no_memory },
+	{ "cache follows", test_cache_follows },
+	{ "cache remembers", test_cache_remembers },
 };
 
 int main(int argc, char **argv)

@@ -191,17 +191,19 @@ void stream_init(struct stream *stream, const struct stream_ops *ops)
 }
 
 int stream_open(struct connection *c, struct stream *stream, uint8_t type,
-		const ProtobufCMessage *message)
+		const ProtobufCMessage *message, uint64_t deadline)
 {
-	int r;
+	int r, waited = 0;
 	for (;;) {
 		if (c->gone.code)
 			return -EPIPE;
 		r = wire_open_message(c->link, type, message, stream, &stream->id);
 		if (r != -ENOBUFS)
 			break;
+		if (waited == -ETIMEDOUT)
+			return waited;
 		/* Too much is waiting to be sent, or too many streams are open. */
-		connection_wait(c, &c->room, DEADLINE_NEVER);
+		waited = connection_wait(c, &c->room, deadline);
 	}
 	if (r < 0)
 		return r;
@@ -243,8 +245,10 @@ static void end_by_violation(struct connection *c, const char *text)
 static void end_by_loss(struct connection *c, int os_errno)
 {
 	if (c->end_text[0])
-		error_set(&c->gone, COVE_E_LOST, "the sandbox %s is gone: %s", c->name,
-			  c->end_text);
+		error_set(&c->gone, COVE_E_LOST,
+			  c->end_cause == COVE_END_NONE ? "the sandbox %s has cut us off: %s"
+							: "the sandbox %s is gone: %s",
+			  c->name, c->end_text);
 	else if (os_errno && os_errno != ECONNRESET)
 		error_set_errno(&c->gone, COVE_E_LOST, os_errno,
 				"the link to the sandbox %s failed", c->name);

@@ -63,11 +63,12 @@ void connection_flush(struct connection *c);
 
 void stream_init(struct stream *stream, const struct stream_ops *ops);
 /*
- * Opens the stream by its request. Waits for room where a great deal is waiting to be sent. -EPIPE
- * when the connection is gone, -EMSGSIZE, -ENOMEM and others of wire_link_open().
+ * Opens the stream by its request. Waits for room where a great deal is waiting to be sent;
+ * -ETIMEDOUT when there is none by the deadline. -EPIPE when the connection is gone, -EMSGSIZE,
+ * -ENOMEM and others of wire_link_open().
  */
 int stream_open(struct connection *c, struct stream *stream, uint8_t type,
-		const ProtobufCMessage *message);
+		const ProtobufCMessage *message, uint64_t deadline);
 /* Nothing of the stream comes in afterwards. Safe on one that is not open. */
 void stream_close(struct connection *c, struct stream *stream);
 /* For what wakes waiters without an event, such as a source that was used up. */
@@ -82,7 +83,10 @@ int connection_wait(struct connection *c, struct stream *stream, uint64_t deadli
 
 /* 0 while the connection works; else the COVE_E_* code of why not, and *err. */
 int connection_gone(const struct connection *c, struct cove_error *err);
-/* What the supervisor's last words gave as the end of the sandbox; COVE_END_NONE without any. */
+/*
+ * What the supervisor's last words gave as the end of the sandbox. COVE_END_NONE without any; or,
+ * where there is a text, when the sandbox has not ended, but this connection was.
+ */
 unsigned connection_end_cause(const struct connection *c);
 const char *connection_end_text(const struct connection *c);
 

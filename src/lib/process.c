@@ -95,7 +95,7 @@ int process_start(struct connection *c, const Cove__Wire__Exec *message,
 	}
 
 	connection_lock(c);
-	int r = stream_open(c, &p->stream, WIRE_EXEC, &message->base);
+	int r = stream_open(c, &p->stream, WIRE_EXEC, &message->base, DEADLINE_NEVER);
 	if (r >= 0 && input && reads) {
 		/* The end is sent with the request: it says where, not when. */
 		r = wire_link_send_eof(connection_link(c), p->stream.id, WIRE_STDIN, input->size);

@@ -85,6 +85,11 @@ static void tell_progress(struct connection *c, struct call *call, const struct 
 	connection_lock(c);
 }
 
+static int too_late(struct cove_error *err)
+{
+	return error_set(err, COVE_E_TIMEOUT, "the supervisor did not answer in time");
+}
+
 static int wait_for_answer(struct connection *c, struct call *call, const struct request *request,
 			   struct cove_error *err)
 {
@@ -97,8 +102,7 @@ static int wait_for_answer(struct connection *c, struct call *call, const struct
 		if (connection_gone(c, NULL))
 			return connection_gone(c, err);
 		if (r == -ETIMEDOUT)
-			return error_set(err, COVE_E_TIMEOUT,
-					 "the supervisor did not answer in time");
+			return too_late(err);
 		r = connection_wait(c, &call->stream, request->deadline);
 	}
 	if (call->failure.code && err)
@@ -113,9 +117,11 @@ int request_run(struct connection *c, const struct request *request, struct cove
 	stream_init(&call.stream, &call_ops);
 
 	connection_lock(c);
-	int r = stream_open(c, &call.stream, request->type, request->message);
+	int r = stream_open(c, &call.stream, request->type, request->message, request->deadline);
 	if (r == -EPIPE)
 		r = connection_gone(c, err);
+	else if (r == -ETIMEDOUT)
+		r = too_late(err);
 	else if (r == -EMSGSIZE)
 		r = error_set(err, COVE_E_INVALID, "the request is larger than %u bytes",
 			      WIRE_MESSAGE_MAX);

@@ -243,6 +243,16 @@ static void remember(cove_sandbox *s, struct cove_sandbox_info *info)
 	cove_sandbox_info_free(old);
 }
 
+/* The connection has ended; the sandbox, as far as is known, has not. */
+static bool was_cut_off(cove_sandbox *s)
+{
+	connection_lock(s->connection);
+	bool cut_off = connection_end_cause(s->connection) == COVE_END_NONE &&
+		       *connection_end_text(s->connection);
+	connection_unlock(s->connection);
+	return cut_off;
+}
+
 /*
  * Asks and waits for the end. Success too when the sandbox ends, or had ended, without an answer.
  */
@@ -250,7 +260,7 @@ static int run_to_end(cove_sandbox *s, const struct request *request, struct cov
 {
 	struct cove_sandbox_info *info;
 	int r = request_run(s->connection, request, &info, err);
-	if (r == COVE_E_LOST)
+	if (r == COVE_E_LOST && !was_cut_off(s))
 		return 0;
 	if (r < 0)
 		return r;
@@ -283,7 +293,8 @@ static int stop(cove_sandbox *s, const Cove__Wire__StopRequest *message, uint64_
 	};
 	int r = run_to_end(s, &request, err);
 	/* A kill does not need the supervisor's consent: the machine dies with it. */
-	if (r == COVE_E_TIMEOUT && message->kill && s->supervisor.pid_fd >= 0) {
+	if ((r == COVE_E_TIMEOUT || r == COVE_E_LOST) && message->kill &&
+	    s->supervisor.pid_fd >= 0) {
 		supervisor_end(&s->supervisor, 0);
 		return 0;
 	}
@@ -353,7 +364,7 @@ static int look(cove_sandbox *s, struct cove_error *err)
 	};
 	struct cove_sandbox_info *info;
 	int r = request_run(s->connection, &request, &info, err);
-	if (r == COVE_E_LOST)
+	if (r == COVE_E_LOST && !was_cut_off(s))
 		return 0;
 	if (r < 0)
 		return r;

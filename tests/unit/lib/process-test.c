@@ -1274,6 +1274,58 @@ static void test_requests(void)
 	fake_end(&f, s);
 }
 
+static void script_cuts_off(struct fake *f)
+{
+	fake_expect(f, WIRE_WAIT);
+	fake_goodbye(f, COVE_END_NONE, "it does not read its messages");
+}
+
+/* A client that was cut off does not know of any end. */
+static void test_cut_off(void)
+{
+	struct fake f;
+	struct cove_error err = COVE_ERROR_INIT;
+	struct cove_sandbox_info *info;
+	cove_sandbox *s = fake_start(&f, script_cuts_off, NULL);
+	s->info = calloc(1, sizeof(*s->info));
+	CHECK_INT(cove_sandbox_wait(s, -1, &info, &err), ==, COVE_E_LOST);
+	CHECK_CONTAINS(err.message, "cut us off: it does not read its messages");
+	CHECK_INT(cove_sandbox_wait(s, 0, &info, &err), ==, COVE_E_LOST);
+	CHECK_INT(cove_sandbox_stop(s, NULL, &err), ==, COVE_E_LOST);
+	CHECK_INT(cove_sandbox_kill(s, &err), ==, COVE_E_LOST);
+	fake_end(&f, s);
+}
+
+static void script_reads_nothing(struct fake *f)
+{
+	char c;
+	CHECK_INT(read(*(int *)f->data, &c, 1), ==, 0);
+}
+
+/* A request has its limit also where it cannot even be sent. */
+static void test_no_room(void)
+{
+	struct fake f;
+	int fds[2];
+	struct cove_error err = COVE_ERROR_INIT;
+	struct cove_sandbox_info *info;
+	CHECK_SYS(pipe2(fds, O_CLOEXEC));
+	cove_sandbox *s = fake_start(&f, script_reads_nothing, &fds[0]);
+	s->info = calloc(1, sizeof(*s->info));
+	_cleanup_free_ char *zeros = calloc(1, LARGE);
+	uint32_t stream;
+	connection_lock(s->connection);
+	for (size_t n = LARGE; n > 0; n /= 2)
+		while (wire_link_open(connection_link(s->connection), WIRE_EXEC, zeros, n, NULL,
+				      &stream) == 0)
+			;
+	connection_unlock(s->connection);
+	CHECK_INT(cove_sandbox_wait(s, 50, &info, &err), ==, COVE_E_TIMEOUT);
+	close(fds[1]);
+	fake_end(&f, s);
+	close(fds[0]);
+}
+
 static const struct tap_test tests[] = {
 	{ "a command", test_hello },
 	{ "the end overtakes the data", test_overtaking },
@@ -1297,6 +1349,8 @@ static const struct tap_test tests[] = {
 	{ "interrupted by signals", test_interrupted, .timeout_s = 60 },
 	{ "without memory", test_without_memory, .timeout_s = 60 },
 	{ "stop, kill and wait", test_requests },
+	{ "cut off", test_cut_off },
+	{ "no room for a request", test_no_room },
 };
 
 int main(int argc, char **argv)

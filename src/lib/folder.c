@@ -154,6 +154,8 @@ int folder_inspect(const char *name, struct cove_sandbox_info **ret, struct cove
 	int r = folder_fd < 0 ? folder_fd : describe(folder_fd, name, ret);
 	if (r == -ENOENT)
 		return not_found(name, err);
+	if (r == -EACCES)
+		return error_set(err, COVE_E_DENIED, "the sandbox %s is another user's", name);
 	if (r < 0)
 		return error_set_errno(err, r == -ENOMEM ? COVE_E_NO_MEMORY : COVE_E_SYSTEM, r,
 				       "cannot read the folder of the sandbox %s", name);

@@ -86,9 +86,10 @@ _public_ int cove_sandbox_list(struct cove_sandbox_info ***ret, size_t *ret_coun
 	uint64_t deadline = deadline_after_ms(LIST_LIMIT_MS);
 	for (size_t i = 0; i < n_names; i++) {
 		r = inspect(names[i], deadline, &list[n], err);
-		if (r == 0)
+		if (r == 0) {
 			n++;
-		else if (r != COVE_E_NOT_FOUND) { /* gone since the folder was read */
+		} else if (r != COVE_E_NOT_FOUND && r != COVE_E_DENIED) {
+			/* Not gone since the folder was read, nor another user's (root's, by sudo). */
 			cove_sandbox_list_free(list, n);
 			return error_add_context(err, r, "%s", names[i]);
 		}

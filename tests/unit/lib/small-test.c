@@ -384,6 +384,36 @@ static void test_folders(void)
 	CHECK_INT(access(tap_path("data/sandboxes/zz"), F_OK), ==, -1);
 }
 
+/* A sandbox that root made in a user's folder does not keep the user from seeing the others. */
+static void test_foreign_folder(void)
+{
+	struct cove_error err;
+	struct cove_sandbox_info *info, **list;
+	size_t n;
+	Cove__Wire__SandboxInfo state = COVE__WIRE__SANDBOX_INFO__INIT;
+	state.name = state.image = (char *)"x";
+	state.state = COVE_SANDBOX_ENDED;
+	make_folder("foreign", &state);
+	make_folder("own", &state);
+	CHECK_SYS(chmod(tap_dir(), 0755));
+	CHECK_SYS(chmod(tap_path("data"), 0755));
+	CHECK_SYS(chmod(tap_path("data/sandboxes"), 0755));
+	CHECK_SYS(chmod(tap_path("data/sandboxes/foreign"), 0));
+	if (geteuid() == 0) {
+		CHECK_SYS(chown(tap_path("data/sandboxes/own"), 65534, 65534));
+		CHECK_SYS(chown(tap_path("data/sandboxes/own/state"), 65534, 65534));
+		CHECK_SYS(seteuid(65534));
+	}
+	CHECK_INT(cove_sandbox_inspect("foreign", &info, &err), ==, COVE_E_DENIED);
+	CHECK_COVE(cove_sandbox_list(&list, &n, &err), &err);
+	CHECK_INT(n, ==, 1);
+	CHECK_STR(list[0]->name, "own");
+	cove_sandbox_list_free(list, n);
+	if (getuid() == 0)
+		CHECK_SYS(seteuid(0));
+	CHECK_SYS(chmod(tap_path("data/sandboxes/foreign"), 0700));
+}
+
 /* Who lists the sandboxes has a shared lock for a moment. That is not a sandbox that runs. */
 static void *look_over_and_over(void *data)
 {
@@ -519,6 +549,7 @@ static const struct tap_test tests[] = {
 	{ "keeping heads and tails", test_keep },
 	{ "keeping without memory", test_keep_without_memory },
 	{ "folders", test_folders },
+	{ "another user's folder", test_foreign_folder },
 	{ "removing while somebody looks", test_remove_while_looked_at },
 	{ "removing while somebody creates", test_remove_while_created, .timeout_s = 60 },
 	{ "hostile state files", test_hostile_state },

@@ -435,7 +435,7 @@ static void test_remove_while_looked_at(void)
 	state.image = (char *)"busybox";
 	state.state = COVE_SANDBOX_RUNNING;
 	CHECK_INT(pthread_create(&thread, NULL, look_over_and_over, &stop), ==, 0);
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 300; i++) {
 		struct cove_error err;
 		make_folder("raced", &state);
 		CHECK_COVE(cove_sandbox_remove("raced", false, &err), &err);
@@ -466,7 +466,7 @@ static void test_remove_while_created(void)
 	CHECK_SYS(parent);
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
 		CHECK_INT(pthread_create(&threads[i], NULL, remove_over_and_over, &stop), ==, 0);
-	for (int i = 0; i < 3000; i++) {
+	for (int i = 0; i < 300; i++) {
 		int folder, lock, r;
 		while ((r = claim_take(parent, "raced", true, &folder, &lock)) == -EBUSY)
 			;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,8 +212,16 @@ static void test_environment(void)
 	box_prints(s, "echo \"$A $B ${C-unset} ${D-unset} $STAGE\"; pwd",
 		   EXEC(.env = ARGV("B=call", "C", "D=")), "sandbox call unset  build\n/tmp\n");
 	box_prints(s, "pwd", EXEC(.cwd = "/usr"), "/usr\n");
-	box_prints(s, "echo $HOME $USER $SHELL", EXEC(.user = "root"), "/root root /bin/bash\n");
-	box_prints(s, "id -u; id -g", EXEC(.user = "0:0"), "0\n0\n");
+	/* Who this is: the agent of a normal user can be nobody else. */
+	const struct passwd *self = getpwuid(geteuid());
+	CHECK(self);
+	char user[64], expected[512];
+	snprintf(expected, sizeof(expected), "%s %s %s\n", self->pw_dir, self->pw_name,
+		 self->pw_shell);
+	box_prints(s, "echo $HOME $USER $SHELL", EXEC(.user = self->pw_name), expected);
+	snprintf(user, sizeof(user), "%u:%u", self->pw_uid, self->pw_gid);
+	snprintf(expected, sizeof(expected), "%u\n%u\n", self->pw_uid, self->pw_gid);
+	box_prints(s, "id -u; id -g", EXEC(.user = user), expected);
 	box_prints(s, "ulimit -Sn; ulimit -Hn",
 		   EXEC(.rlimits = &(struct cove_rlimit){ COVE_RLIMIT_NOFILE, 1000, 1024 },
 			.n_rlimits = 1),

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -209,6 +210,7 @@ static void test_list(void)
 	CHECK_OK(import_as("b", source, false));
 	CHECK_OK(import_as("a", source, false));
 	CHECK_OK(import_as("c", source, false));
+	CHECK_SYS(chmod(tap_path("data/images/b/disk.ext4"), 0644));
 	CHECK_SYS(truncate(tap_path("data/images/b/disk.ext4"), 4096));
 	CHECK_SYS(mkdir(tap_path("data/images/.d.1.tmp"), 0755));
 	write_file("data/images/file", "", 0);
@@ -367,12 +369,28 @@ static void test_race(void)
 	CHECK_INT(store_entries(), ==, 1);
 }
 
+static void _printf_(2, 3) write_proc(const char *path, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	CHECK_SYS(fd);
+	CHECK_SYS(vdprintf(fd, format, args));
+	close(fd);
+	va_end(args);
+}
+
 /* In a mount namespace of this test's own: a store on a small filesystem. */
 static void enter_small_store(void)
 {
-	bool root = geteuid() == 0;
+	unsigned uid = geteuid(), gid = getegid();
 	CHECK_SYS(mkdir(tap_path("mount"), 0755));
-	CHECK_SYS(unshare(CLONE_NEWNS | (root ? 0 : CLONE_NEWUSER)));
+	CHECK_SYS(unshare(CLONE_NEWNS | (uid == 0 ? 0 : CLONE_NEWUSER)));
+	if (uid != 0) {
+		write_proc("/proc/self/setgroups", "deny");
+		write_proc("/proc/self/uid_map", "%u %u 1", uid, uid);
+		write_proc("/proc/self/gid_map", "%u %u 1", gid, gid);
+	}
 	CHECK_SYS(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	CHECK_SYS(mount("tmpfs", tap_path("mount"), "tmpfs", 0, "size=8m"));
 	CHECK_SYS(setenv("COVE_HOME", tap_path("mount"), 1));

@@ -340,7 +340,8 @@ struct cove_exit {
 	uint64_t elapsed_ns; /* by a clock that does not jump */
 	uint64_t user_us;    /* CPU time of the command and the children it waited for */
 	uint64_t system_us;
-	uint64_t max_rss_bytes; /* of the largest of them */
+	/* Of the largest of them. The agent's own memory, some MiB, is the least it can show. */
+	uint64_t max_rss_bytes;
 };
 
 /* code == 0 and cause EXITED. */

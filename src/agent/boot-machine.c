@@ -86,9 +86,11 @@ int boot_set_machine_id(const ProtobufCBinaryData *id, struct cove_error *err)
 	int r = fd_write_file_atomic(AT_FDCWD, path, text, 33, 0444);
 	if (r < 0)
 		return error_set_errno(err, COVE_E_BOOT, r, "writing %s", path);
+	/* Most images have none, for it would be the same in all their machines. */
+	fd_close(open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444));
 	struct stat st;
 	if (lstat(place, &st) < 0 || !S_ISREG(st.st_mode))
-		return 0;
+		return 0; /* no /etc, a read-only one, or a link: there is /run/machine-id */
 	if (mount(path, place, NULL, MS_BIND, NULL) < 0)
 		return error_set_errno(err, COVE_E_BOOT, errno, "mounting %s on %s", path, place);
 	return 0;

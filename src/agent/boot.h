@@ -26,8 +26,11 @@
 /* Devices come up within milliseconds of their driver, unless they are not there at all. */
 #define BOOT_DEVICE_MS 10000
 
-/* What sessions may not take: the agent's own, and what the kernel needs to get things done. */
-#define BOOT_MEMORY_RESERVE ((uint64_t)16 * 1024 * 1024)
+/*
+ * What sessions may not take: what the agent keeps of ended ones (SESSIONS_KEPT_BYTES), as much for
+ * itself, and what the kernel needs to get things done.
+ */
+#define BOOT_MEMORY_RESERVE ((uint64_t)24 * 1024 * 1024)
 #define BOOT_PIDS_RESERVE   64
 
 /* ---- before START: the same for every machine ---- */

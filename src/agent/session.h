@@ -40,7 +40,7 @@ struct agent;
 #define SESSIONS_KEPT_MAX 1024
 #define SESSIONS_KEPT_MS  (10u * 60 * 1000)
 /* What the rings of those may hold together; beyond it the oldest keep their result only. */
-#define SESSIONS_KEPT_BYTES ((size_t)16 * 1024 * 1024)
+#define SESSIONS_KEPT_BYTES ((size_t)8 * 1024 * 1024)
 /* A replay ring of one channel. */
 #define SESSION_RING_DEFAULT (256u * 1024)
 #define SESSION_RING_MIN     4096u

@@ -162,12 +162,33 @@ static void test_connect_and_list(void)
 	CHECK_INT(cove_sandbox_remove("kept", false, &err), ==, COVE_E_NOT_FOUND);
 }
 
+/* No two machines take themselves for the same one. */
+static void test_identity(void)
+{
+	cove_output *out[2];
+	for (int i = 0; i < 2; i++) {
+		cove_sandbox *sandbox = vm_create(i ? "one" : "other", "busybox", NULL);
+		out[i] = vm_shell(sandbox,
+				  "cat /etc/machine-id; head -c 32 /dev/urandom | sha256sum;"
+				  "cat /proc/sys/kernel/random/uuid",
+				  NULL);
+		CHECK_STR(out[i]->stderr_data, "");
+		CHECK_INT(out[i]->stdout_bytes, ==, 33 + 68 + 37);
+		cove_sandbox_free(sandbox);
+	}
+	for (size_t at = 0; at < out[0]->stdout_bytes; at += at == 0 ? 33 : 68)
+		CHECK(memcmp(out[0]->stdout_data + at, out[1]->stdout_data + at, 16) != 0);
+	cove_output_free(out[0]);
+	cove_output_free(out[1]);
+}
+
 static const struct tap_test tests[] = {
 	{ "the guest's kernel, and exit codes", test_guest_kernel, .timeout_s = 60 },
 	{ "options of the sandbox shape its commands", test_surroundings, .timeout_s = 60 },
 	{ "a command has three descriptors and clean signals", test_clean_child, .timeout_s = 60 },
 	{ "a read-only root", test_read_only, .timeout_s = 60 },
 	{ "the image is not written", test_image_is_not_written, .timeout_s = 60 },
+	{ "machine ids and random numbers differ", test_identity, .timeout_s = 60 },
 	{ "connect, list, wait, stop, remove", test_connect_and_list, .timeout_s = 60 },
 };
 

@@ -342,3 +342,11 @@ void peer_expect_goodbye(struct peer *p, uint32_t cause)
 	tap_note("goodbye: %s", p->text);
 	CHECK_INT(p->cause, ==, cause);
 }
+
+void peer_use_fake_guest(void)
+{
+	char guest[512];
+	snprintf(guest, sizeof(guest), "%s/tests/integration/supervisor/fake-guest",
+		 getenv("COVE_BUILD_DIR"));
+	setenv("COVE_TEST_AGENT", guest, 1);
+}

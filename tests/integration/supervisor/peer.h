@@ -104,4 +104,7 @@ void peer_check_open(const struct peer *p);
 		}                                                                                  \
 	} while (0)
 
+/* From now on supervisors get fake-guest.c for an agent. */
+void peer_use_fake_guest(void);
+
 #endif

@@ -629,9 +629,6 @@ static const struct tap_test tests[] = {
 
 int main(int argc, char **argv)
 {
-	char guest[512];
-	snprintf(guest, sizeof(guest), "%s/tests/integration/supervisor/fake-guest",
-		 getenv("COVE_BUILD_DIR"));
-	setenv("COVE_TEST_AGENT", guest, 1);
+	peer_use_fake_guest();
 	return tap_run(argc, argv, tests, ARRAY_SIZE(tests));
 }

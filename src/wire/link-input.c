@@ -320,7 +320,6 @@ static int on_message(struct link_stream *s, const struct wire_header *h, const 
 	struct wire_link *link = s->link;
 	const struct wire_type_info *info = wire_type_info(h->type);
 	bool first = s->rx_type == 0, last = !(h->flags & WIRE_FLAG_MORE);
-	bool pass = link->options.pass_guest_fragments && info->scope == WIRE_SCOPE_GUEST;
 
 	if (h->length > WIRE_MESSAGE_MAX - s->rx_size)
 		return link_fail(link, -EPROTO, "stream %u: %s is longer than %u bytes", s->id,
@@ -329,21 +328,9 @@ static int on_message(struct link_stream *s, const struct wire_header *h, const 
 		.kind = WIRE_EVENT_MESSAGE,
 		.type = h->type,
 		.opens = info->opens,
-		.first = true,
-		.last = true,
 		.data = payload,
 		.size = h->length,
 	};
-	if (pass) {
-		event->opens = info->opens && first;
-		event->first = first;
-		event->last = last;
-		s->rx_type = last ? 0 : h->type;
-		s->rx_size = last ? 0 : s->rx_size + h->length;
-		s->announced = true;
-		return STEP_EVENT;
-	}
-
 	if (!first || !last) {
 		if (h->length > WIRE_REASSEMBLY_MAX - link->rx_unfinished)
 			return link_fail(link, -EPROTO, "more than %u bytes of unfinished messages",

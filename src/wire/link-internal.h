@@ -100,7 +100,7 @@ struct link_stream {
 	uint32_t rx_size;
 	uint32_t rx_allocated;
 	uint32_t tx_size;
-	uint8_t *rx_data; /* the fragments so far; NULL where they are passed on */
+	uint8_t *rx_data; /* the fragments so far */
 	void *userdata;
 	struct link_channel channels[WIRE_CHANNELS];
 };

@@ -70,11 +70,6 @@ struct wire_source {
 struct wire_link_options {
 	enum wire_role role;
 	/*
-	 * Put fragments together into whole messages? Endpoints do. The supervisor does not for
-	 * WIRE_SCOPE_GUEST types, and passes fragments on as they come (wire_event.first/last).
-	 */
-	bool pass_guest_fragments;
-	/*
 	 * A responder that is a switch hands on credit by itself: wire_link_consumed() is not used
 	 * and wire_link_grant() is.
 	 */
@@ -106,7 +101,7 @@ enum wire_event_kind {
 	WIRE_EVENT_SYNCED,
 	WIRE_EVENT_HELLO, /* data: the peer's Hello, packed. Versions fit. Always the second event.
 			   */
-	WIRE_EVENT_MESSAGE, /* a control message (or fragment); `opens` for a new stream */
+	WIRE_EVENT_MESSAGE, /* a whole control message; `opens` for a new stream */
 	WIRE_EVENT_DATA,    /* channel, offset, data */
 	WIRE_EVENT_EOF, /* channel, offset: the channel's total bytes; nothing follows after them */
 	WIRE_EVENT_CREDIT,  /* channel, credit: the peer takes that many more */
@@ -122,8 +117,6 @@ struct wire_event {
 	enum wire_event_kind kind;
 	uint8_t type; /* enum wire_type of a message */
 	bool opens;   /* message: the first of its stream */
-	bool first;   /* message: first fragment; always true without pass_guest_fragments */
-	bool last;    /* message: last fragment; always true without pass_guest_fragments */
 	uint32_t stream;
 	void *userdata; /* of the stream: wire_link_set_userdata() */
 	unsigned channel;
@@ -176,10 +169,8 @@ int wire_link_resync(struct wire_link *link, uint64_t nonce) _must_check_;
 /* Initiator: a new stream by its first message (a type that opens). May be called before SYNCED. */
 int wire_link_open(struct wire_link *link, uint8_t type, const void *payload, size_t size,
 		   void *userdata, uint32_t *ret_stream) _must_check_;
-/*
- * The same for a switch, which may have only a part of the message: follow with
- * wire_link_send_fragment() while !last.
- */
+/* The same in parts, for what has only a part of the message yet: follow with
+   wire_link_send_fragment() while !last. */
 int wire_link_open_fragment(struct wire_link *link, uint8_t type, const void *payload, size_t size,
 			    bool last, void *userdata, uint32_t *ret_stream) _must_check_;
 int wire_link_send(struct wire_link *link, uint32_t stream, uint8_t type, const void *payload,

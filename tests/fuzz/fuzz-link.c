@@ -76,7 +76,7 @@ void fuzz_link(enum wire_role role, const uint8_t *data, size_t size)
 	static uint8_t out[1 << 20];
 	struct fuzz_input in = { .data = data, .left = size };
 	uint8_t options = fuzz_u8(&in);
-	fuzz_owner_init(&owner, role, role == WIRE_INITIATOR ? FUZZ_NONCE : 0, options & 1);
+	fuzz_owner_init(&owner, role, role == WIRE_INITIATOR ? FUZZ_NONCE : 0);
 	checker.have = 0;
 	if (options & 2)
 		feed_handshake(&owner);

@@ -85,14 +85,12 @@ static void forget_streams(struct fuzz_owner *owner)
 	owner->n_streams = 0;
 }
 
-void fuzz_owner_init(struct fuzz_owner *owner, enum wire_role role, uint64_t nonce,
-		     bool pass_fragments)
+void fuzz_owner_init(struct fuzz_owner *owner, enum wire_role role, uint64_t nonce)
 {
 	memset(owner, 0, sizeof(*owner));
 	struct wire_link_options options = {
 		.role = role,
 		.nonce = nonce,
-		.pass_guest_fragments = pass_fragments,
 		.max_streams = FUZZ_STREAMS_MAX,
 		.software = "fuzz",
 		.source = { .peek = peek, .consumed = consumed },
@@ -124,7 +122,6 @@ static void on_message(struct fuzz_owner *owner, const struct wire_event *e, str
 {
 	FUZZ_CHECK(wire_type_info(e->type)->known && e->type >= WIRE_EXEC);
 	FUZZ_CHECK(e->size <= WIRE_MESSAGE_MAX);
-	FUZZ_CHECK(!e->opens || e->first);
 	if (e->opens) {
 		FUZZ_CHECK(owner->role == WIRE_RESPONDER && !s);
 		s = stream_new(owner);
@@ -136,8 +133,6 @@ static void on_message(struct fuzz_owner *owner, const struct wire_event *e, str
 		wire_link_set_userdata(owner->link, e->stream, s);
 	}
 	FUZZ_CHECK(s && s->open && s->id == e->stream);
-	FUZZ_CHECK(e->first == !s->in_message);
-	s->in_message = !e->last;
 }
 
 static void on_stream_event(struct fuzz_owner *owner, const struct wire_event *e)
@@ -152,7 +147,7 @@ static void on_stream_event(struct fuzz_owner *owner, const struct wire_event *e
 	bool sends = (owner->role == WIRE_INITIATOR) == (c == WIRE_STDIN);
 	switch (e->kind) {
 	case WIRE_EVENT_DATA:
-		FUZZ_CHECK(!sends && !s->in_message);
+		FUZZ_CHECK(!sends);
 		FUZZ_CHECK(e->size > 0 && e->offset >= s->end[c]);
 		s->end[c] = e->offset + e->size;
 		s->moved[c] += e->size;
@@ -160,12 +155,12 @@ static void on_stream_event(struct fuzz_owner *owner, const struct wire_event *e
 		FUZZ_CHECK(s->end[c] > e->offset && (!s->eof[c] || s->end[c] <= s->total[c]));
 		break;
 	case WIRE_EVENT_EOF:
-		FUZZ_CHECK(!sends && !s->in_message && !s->eof[c] && e->offset >= s->end[c]);
+		FUZZ_CHECK(!sends && !s->eof[c] && e->offset >= s->end[c]);
 		s->eof[c] = true;
 		s->total[c] = e->offset;
 		break;
 	case WIRE_EVENT_CREDIT:
-		FUZZ_CHECK(sends && !s->in_message && e->credit > 0);
+		FUZZ_CHECK(sends && e->credit > 0);
 		s->allowed[c] += e->credit;
 		FUZZ_CHECK(s->allowed[c] - s->moved[c] <= WIRE_WINDOW_MAX);
 		FUZZ_CHECK(s->allowed[c] - s->moved[c] == wire_link_credit(owner->link, s->id, c));

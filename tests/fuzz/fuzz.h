@@ -41,7 +41,6 @@ struct fuzz_stream {
 	uint64_t total[WIRE_CHANNELS];
 	uint64_t allowed[WIRE_CHANNELS]; /* bytes given credit for, altogether */
 	uint64_t moved[WIRE_CHANNELS];	 /* bytes sent or received, altogether */
-	bool in_message;
 };
 
 struct fuzz_owner {
@@ -56,8 +55,7 @@ struct fuzz_owner {
 	unsigned n_streams;
 };
 
-void fuzz_owner_init(struct fuzz_owner *owner, enum wire_role role, uint64_t nonce,
-		     bool pass_fragments);
+void fuzz_owner_init(struct fuzz_owner *owner, enum wire_role role, uint64_t nonce);
 void fuzz_owner_done(struct fuzz_owner *owner);
 
 /* Takes all events there are. The error, if there is one. */

@@ -106,6 +106,9 @@ void raw_expect_nothing(struct raw_link *raw);
 void raw_expect_error(struct raw_link *raw, int code, const char *part);
 /* SYNC and HELLO both ways; what the engine wrote is thrown away. */
 void raw_handshake(struct raw_link *raw);
+/* Both, and then streams 1, 2, … opened by whoever opens streams; nothing is left in `out`. */
+void raw_bring_up(struct raw_link *raw, enum wire_role role, struct raw_source *source,
+		  uint32_t streams);
 /* Collects what the engine writes. */
 void raw_collect(struct raw_link *raw);
 /* What was collected must begin with this frame; it is taken away. */

@@ -84,23 +84,6 @@ static const struct bad_frame bad_frames[] = {
 	{ "a lower id", R_IS, WIRE_EXEC, 0, 1, 0, NULL, "out of place" },
 };
 
-static void bring_up(struct raw_link *raw, enum wire_role role, struct raw_source *source)
-{
-	raw_init(raw, role, source);
-	raw_handshake(raw);
-	for (uint32_t i = 1; i <= 2; i++) {
-		uint32_t id;
-		if (role == WIRE_INITIATOR) {
-			CHECK_OK(wire_link_open(raw->link, WIRE_EXEC, NULL, 0, NULL, &id));
-		} else {
-			raw_frame(raw, WIRE_EXEC, 0, i, NULL, 0);
-			raw_expect(raw, WIRE_EVENT_MESSAGE, NULL);
-		}
-	}
-	raw_collect(raw);
-	buffer_consume(&raw->out, raw->out.size);
-}
-
 static void test_bad_frames(void)
 {
 	static const uint8_t zeros[64];
@@ -108,7 +91,7 @@ static void test_bad_frames(void)
 		const struct bad_frame *b = &bad_frames[i];
 		tap_note("%s", b->name);
 		struct raw_link raw;
-		bring_up(&raw, b->role, NULL);
+		raw_bring_up(&raw, b->role, NULL, 2);
 		raw_frame(&raw, b->type, b->flags, b->stream,
 			  b->payload ? (void *)b->payload : zeros, b->size);
 		raw_expect_error(&raw, -EPROTO, b->error);
@@ -126,7 +109,7 @@ static void test_bad_header(void)
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(headers); i++) {
 		struct raw_link raw;
-		bring_up(&raw, WIRE_RESPONDER, NULL);
+		raw_bring_up(&raw, WIRE_RESPONDER, NULL, 2);
 		raw_feed(&raw, headers[i], WIRE_HEADER_SIZE);
 		raw_expect_error(&raw, -EPROTO, "not a frame");
 		raw_done(&raw);
@@ -160,7 +143,7 @@ static void test_window(void)
 {
 	struct raw_link raw;
 	struct wire_event event;
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	uint64_t offset = 0;
 	for (; offset < WIRE_INITIAL_WINDOW; offset += WIRE_DATA_MAX) {
 		feed_data(&raw, WIRE_STDOUT, offset, WIRE_DATA_MAX);
@@ -181,7 +164,7 @@ static void test_credit_goes_back(void)
 {
 	struct raw_link raw;
 	uint8_t n[4];
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	for (uint64_t offset = 0; offset < WIRE_INITIAL_WINDOW; offset += WIRE_DATA_MAX) {
 		feed_data(&raw, WIRE_STDOUT, offset, WIRE_DATA_MAX);
 		raw_expect(&raw, WIRE_EVENT_DATA, NULL);
@@ -205,7 +188,7 @@ static void test_grant(void)
 {
 	struct raw_link raw;
 	uint8_t n[4];
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	CHECK_INT(wire_link_grant(raw.link, 1, WIRE_STDOUT,
 				  WIRE_WINDOW_MAX - WIRE_INITIAL_WINDOW + 1),
 		  ==, -EINVAL);
@@ -246,7 +229,7 @@ static void test_offsets(void)
 {
 	struct raw_link raw;
 	struct wire_event event;
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	feed_data(&raw, WIRE_STDOUT, 1000, 10);
 	raw_expect(&raw, WIRE_EVENT_DATA, &event);
 	CHECK_INT(event.offset, ==, 1000);
@@ -262,7 +245,7 @@ static void test_offsets(void)
 	raw_done(&raw);
 
 	/* Nor by one byte. */
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	feed_data(&raw, WIRE_STDOUT, 0, 10);
 	raw_expect(&raw, WIRE_EVENT_DATA, NULL);
 	feed_data(&raw, WIRE_STDOUT, 9, 10);
@@ -275,7 +258,7 @@ static void test_eof(void)
 {
 	struct raw_link raw;
 	struct wire_event event;
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	feed_data(&raw, WIRE_STDOUT, 0, 10);
 	raw_expect(&raw, WIRE_EVENT_DATA, NULL);
 	feed_u64(&raw, WIRE_EOF, WIRE_STDOUT, 20);
@@ -290,21 +273,21 @@ static void test_eof(void)
 	raw_expect_error(&raw, -EPROTO, "offset");
 	raw_done(&raw);
 
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	feed_u64(&raw, WIRE_EOF, WIRE_STDERR, 20);
 	raw_expect(&raw, WIRE_EVENT_EOF, NULL);
 	feed_data(&raw, WIRE_STDERR, 11, 10);
 	raw_expect_error(&raw, -EPROTO, "offset");
 	raw_done(&raw);
 
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	feed_data(&raw, WIRE_STDOUT, 11, 10);
 	raw_expect(&raw, WIRE_EVENT_DATA, NULL);
 	feed_u64(&raw, WIRE_EOF, WIRE_STDOUT, 20);
 	raw_expect_error(&raw, -EPROTO, "impossible end");
 	raw_done(&raw);
 
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	feed_u64(&raw, WIRE_EOF, WIRE_STDOUT, 20);
 	raw_expect(&raw, WIRE_EVENT_EOF, NULL);
 	feed_u64(&raw, WIRE_EOF, WIRE_STDOUT, 20);
@@ -316,7 +299,7 @@ static void test_eof(void)
 static void test_credit_after_eof(void)
 {
 	struct raw_link raw;
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	feed_u64(&raw, WIRE_EOF, WIRE_STDOUT, (uint64_t)WIRE_DATA_MAX * 2);
 	raw_expect(&raw, WIRE_EVENT_EOF, NULL);
 	feed_data(&raw, WIRE_STDOUT, 0, WIRE_DATA_MAX);
@@ -336,7 +319,7 @@ static void test_sender_waits_for_credit(void)
 	static char data[WIRE_INITIAL_WINDOW + 100];
 	struct raw_source source = { .data = data, .size = sizeof(data) };
 	struct raw_link raw;
-	bring_up(&raw, WIRE_RESPONDER, &source);
+	raw_bring_up(&raw, WIRE_RESPONDER, &source, 2);
 	wire_link_ready(raw.link, 1, WIRE_STDOUT);
 	raw_collect(&raw);
 	CHECK_INT(source.size, ==, 100);
@@ -375,10 +358,10 @@ static void test_ids(void)
 {
 	struct raw_link raw;
 	struct wire_event event;
-	bring_up(&raw, WIRE_RESPONDER, NULL);
+	raw_bring_up(&raw, WIRE_RESPONDER, NULL, 2);
 	raw_frame(&raw, WIRE_INFO, 0, 1000, "x", 1);
 	raw_expect(&raw, WIRE_EVENT_MESSAGE, &event);
-	CHECK(event.opens && event.first && event.last && !event.userdata);
+	CHECK(event.opens && !event.userdata);
 	CHECK_INT(event.stream, ==, 1000);
 	raw_frame(&raw, WIRE_INFO, 0, UINT32_MAX, NULL, 0);
 	raw_expect(&raw, WIRE_EVENT_MESSAGE, NULL);
@@ -436,7 +419,7 @@ static void test_closing(void)
 	static char data[100];
 	struct raw_source source = { .data = data, .size = sizeof(data) };
 	struct raw_link raw;
-	bring_up(&raw, WIRE_INITIATOR, &source);
+	raw_bring_up(&raw, WIRE_INITIATOR, &source, 2);
 	wire_link_ready(raw.link, 1, WIRE_STDIN);
 	wire_link_close(raw.link, 1);
 	wire_link_close(raw.link, 1);
@@ -474,7 +457,7 @@ static void test_closing(void)
 static void test_closing_malformed(void)
 {
 	struct raw_link raw;
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 2);
 	wire_link_close(raw.link, 1);
 	raw_frame(&raw, WIRE_CREDIT, 0, 1, "123", 3);
 	raw_expect_error(&raw, -EPROTO, "wrong length");
@@ -487,7 +470,7 @@ static void test_fragments(void)
 {
 	struct raw_link raw;
 	struct wire_event event;
-	bring_up(&raw, WIRE_RESPONDER, NULL);
+	raw_bring_up(&raw, WIRE_RESPONDER, NULL, 2);
 	raw_frame(&raw, WIRE_SIGNAL, WIRE_FLAG_MORE, 1, "ab", 2);
 	raw_expect_nothing(&raw);
 	/* Another stream in between, also in fragments. */
@@ -501,7 +484,7 @@ static void test_fragments(void)
 	CHECK_MEM(event.data, event.size, "1234", 4);
 	raw_expect(&raw, WIRE_EVENT_MESSAGE, &event);
 	CHECK_INT(event.type, ==, WIRE_SIGNAL);
-	CHECK(event.first && event.last && !event.opens);
+	CHECK(!event.opens);
 	CHECK_MEM(event.data, event.size, "abcde", 5);
 	CHECK_INT(raw.link->rx_unfinished, ==, 0);
 
@@ -516,7 +499,7 @@ static void test_fragments(void)
 	raw_expect_nothing(&raw);
 	raw_frame(&raw, WIRE_EXEC, 0, 7, "cd", 2);
 	raw_expect(&raw, WIRE_EVENT_MESSAGE, &event);
-	CHECK(event.opens && event.first && event.last);
+	CHECK(event.opens);
 	CHECK_MEM(event.data, event.size, "abcd", 4);
 	raw_done(&raw);
 }
@@ -536,7 +519,7 @@ static void test_between_fragments(void)
 	};
 	struct raw_link raw;
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
-		bring_up(&raw, WIRE_RESPONDER, NULL);
+		raw_bring_up(&raw, WIRE_RESPONDER, NULL, 2);
 		raw_frame(&raw, WIRE_SIGNAL, WIRE_FLAG_MORE, 1, "ab", 2);
 		raw_frame(&raw, others[i].type, others[i].flags, 1, others[i].payload,
 			  others[i].size);
@@ -544,7 +527,7 @@ static void test_between_fragments(void)
 		raw_done(&raw);
 	}
 
-	bring_up(&raw, WIRE_RESPONDER, NULL);
+	raw_bring_up(&raw, WIRE_RESPONDER, NULL, 2);
 	raw_frame(&raw, WIRE_SIGNAL, WIRE_FLAG_MORE, 1, "ab", 2);
 	raw_frame(&raw, WIRE_CLOSE, 0, 1, NULL, 0);
 	raw_expect(&raw, WIRE_EVENT_CLOSE, NULL);
@@ -566,29 +549,20 @@ static void test_between_fragments(void)
 static void test_too_long(void)
 {
 	static uint8_t part[WIRE_PAYLOAD_MAX];
-	for (unsigned pass = 0; pass < 2; pass++) {
-		struct raw_link raw;
-		raw_init_options(&raw, &(struct wire_link_options){ .role = WIRE_RESPONDER,
-								    .pass_guest_fragments = pass });
-		raw_handshake(&raw);
-		size_t size = 0;
-		while (size + sizeof(part) <= WIRE_MESSAGE_MAX) {
-			raw_frame(&raw, WIRE_EXEC, WIRE_FLAG_MORE, 1, part, sizeof(part));
-			if (pass)
-				raw_expect(&raw, WIRE_EVENT_MESSAGE, NULL);
-			else
-				raw_expect_nothing(&raw);
-			size += sizeof(part);
-		}
-		raw_frame(&raw, WIRE_EXEC, WIRE_FLAG_MORE, 1, part, WIRE_MESSAGE_MAX - size);
-		if (pass)
-			raw_expect(&raw, WIRE_EVENT_MESSAGE, NULL);
-		else
-			raw_expect_nothing(&raw);
-		raw_frame(&raw, WIRE_EXEC, 0, 1, part, 1);
-		raw_expect_error(&raw, -EPROTO, "EXEC is longer than 3145728 bytes");
-		raw_done(&raw);
+	struct raw_link raw;
+	raw_init(&raw, WIRE_RESPONDER, NULL);
+	raw_handshake(&raw);
+	size_t size = 0;
+	while (size + sizeof(part) <= WIRE_MESSAGE_MAX) {
+		raw_frame(&raw, WIRE_EXEC, WIRE_FLAG_MORE, 1, part, sizeof(part));
+		raw_expect_nothing(&raw);
+		size += sizeof(part);
 	}
+	raw_frame(&raw, WIRE_EXEC, WIRE_FLAG_MORE, 1, part, WIRE_MESSAGE_MAX - size);
+	raw_expect_nothing(&raw);
+	raw_frame(&raw, WIRE_EXEC, 0, 1, part, 1);
+	raw_expect_error(&raw, -EPROTO, "EXEC is longer than 3145728 bytes");
+	raw_done(&raw);
 }
 
 static void test_too_many_unfinished(void)
@@ -610,51 +584,13 @@ static void test_too_many_unfinished(void)
 	raw_done(&raw);
 }
 
-/* A switch gets the parts of the guest's messages, and its own messages whole. */
-static void test_pass_fragments(void)
-{
-	struct raw_link raw;
-	struct wire_event event;
-	static char userdata;
-	raw_init_options(&raw, &(struct wire_link_options){ .role = WIRE_RESPONDER,
-							    .pass_guest_fragments = true });
-	raw_handshake(&raw);
-	raw_frame(&raw, WIRE_EXEC, WIRE_FLAG_MORE, 1, "ab", 2);
-	raw_expect(&raw, WIRE_EVENT_MESSAGE, &event);
-	CHECK(event.opens && event.first && !event.last);
-	CHECK_MEM(event.data, event.size, "ab", 2);
-	wire_link_set_userdata(raw.link, 1, &userdata);
-	raw_frame(&raw, WIRE_EXEC, WIRE_FLAG_MORE, 1, "cd", 2);
-	raw_expect(&raw, WIRE_EVENT_MESSAGE, &event);
-	CHECK(!event.opens && !event.first && !event.last);
-	CHECK(event.userdata == &userdata);
-	raw_frame(&raw, WIRE_CREATE, WIRE_FLAG_MORE, 2, "12", 2);
-	raw_frame(&raw, WIRE_CREATE, 0, 2, "34", 2);
-	raw_expect(&raw, WIRE_EVENT_MESSAGE, &event);
-	CHECK(event.opens && event.first && event.last);
-	CHECK_MEM(event.data, event.size, "1234", 4);
-	raw_frame(&raw, WIRE_EXEC, 0, 1, "e", 1);
-	raw_expect(&raw, WIRE_EVENT_MESSAGE, &event);
-	CHECK(!event.opens && !event.first && event.last);
-	raw_frame(&raw, WIRE_SIGNAL, 0, 1, "s", 1);
-	raw_expect(&raw, WIRE_EVENT_MESSAGE, &event);
-	CHECK(!event.opens && event.first && event.last);
-
-	/* Given up in the middle: heard of, since its first part was. */
-	raw_frame(&raw, WIRE_EXEC, WIRE_FLAG_MORE, 3, "ab", 2);
-	raw_expect(&raw, WIRE_EVENT_MESSAGE, NULL);
-	raw_frame(&raw, WIRE_CLOSE, 0, 3, NULL, 0);
-	raw_expect(&raw, WIRE_EVENT_CLOSE, NULL);
-	raw_done(&raw);
-}
-
 /* ---- floods ---- */
 
 /* Who pings and does not read gets PONGs up to a point, and is then not read any more. */
 static void test_ping_flood(void)
 {
 	struct raw_link raw;
-	bring_up(&raw, WIRE_RESPONDER, NULL);
+	raw_bring_up(&raw, WIRE_RESPONDER, NULL, 2);
 	bool stopped = false;
 	for (unsigned i = 0; i < WIRE_CONTROL_QUEUE_HIGH / 20 * 3; i++) {
 		raw_frame(&raw, WIRE_PING, 0, 0, OFFSET_0, 8);
@@ -672,7 +608,7 @@ static void test_ping_flood(void)
 /* As much control output as there may be. */
 static void bring_up_responder_full(struct raw_link *raw, const uint8_t part[WIRE_MESSAGE_MAX])
 {
-	bring_up(raw, WIRE_RESPONDER, NULL);
+	raw_bring_up(raw, WIRE_RESPONDER, NULL, 2);
 	int r;
 	while ((r = wire_link_send(raw->link, 1, WIRE_SESSIONS, part, WIRE_MESSAGE_MAX)) == 0)
 		;
@@ -738,7 +674,6 @@ static const struct tap_test tests[] = {
 	{ "between fragments", test_between_fragments },
 	{ "a message too long", test_too_long },
 	{ "too much unfinished", test_too_many_unfinished },
-	{ "fragments passed on", test_pass_fragments },
 	{ "a flood of pings", test_ping_flood },
 	{ "a flood of closes", test_close_flood },
 };

@@ -161,3 +161,21 @@ void raw_expect_frame(struct raw_link *raw, uint8_t type, uint8_t flags, uint32_
 	raw_expect_written(raw, header, sizeof(header));
 	raw_expect_written(raw, payload, n);
 }
+
+void raw_bring_up(struct raw_link *raw, enum wire_role role, struct raw_source *source,
+		  uint32_t streams)
+{
+	raw_init(raw, role, source);
+	raw_handshake(raw);
+	for (uint32_t i = 1; i <= streams; i++) {
+		uint32_t id;
+		if (role == WIRE_INITIATOR) {
+			CHECK_OK(wire_link_open(raw->link, WIRE_EXEC, NULL, 0, NULL, &id));
+		} else {
+			raw_frame(raw, WIRE_EXEC, 0, i, NULL, 0);
+			raw_expect(raw, WIRE_EVENT_MESSAGE, NULL);
+		}
+	}
+	raw_collect(raw);
+	buffer_consume(&raw->out, raw->out.size);
+}

@@ -217,23 +217,6 @@ static void test_hello(void)
 
 static char data[100000];
 
-static void bring_up(struct raw_link *raw, enum wire_role role, struct raw_source *source)
-{
-	raw_init(raw, role, source);
-	raw_handshake(raw);
-	for (uint32_t i = 1; i <= 3; i++) {
-		uint32_t id;
-		if (role == WIRE_INITIATOR) {
-			CHECK_OK(wire_link_open(raw->link, WIRE_EXEC, NULL, 0, NULL, &id));
-		} else {
-			raw_frame(raw, WIRE_EXEC, 0, i, NULL, 0);
-			raw_expect(raw, WIRE_EVENT_MESSAGE, NULL);
-		}
-	}
-	raw_collect(raw);
-	buffer_consume(&raw->out, raw->out.size);
-}
-
 static void check_fresh(struct raw_link *raw)
 {
 	CHECK_INT(raw->link->n_streams, ==, 0);
@@ -248,7 +231,7 @@ static void test_peer_restarts(void)
 	for (unsigned state = 0; state < 5; state++) {
 		struct raw_source source = { .data = data, .size = sizeof(data) };
 		struct raw_link raw;
-		bring_up(&raw, WIRE_RESPONDER, &source);
+		raw_bring_up(&raw, WIRE_RESPONDER, &source, 3);
 		switch (state) {
 		case 1:
 			CHECK_OK(wire_link_send(raw.link, 1, WIRE_STARTED, data, 1000));
@@ -293,7 +276,7 @@ static void test_finishes_frame(void)
 			struct raw_source source = { .data = data, .size = 992 };
 			struct raw_link raw;
 			struct iovec iov[16];
-			bring_up(&raw, WIRE_RESPONDER, &source);
+			raw_bring_up(&raw, WIRE_RESPONDER, &source, 3);
 			if (bulk) {
 				wire_link_ready(raw.link, 1, WIRE_STDOUT);
 			} else {
@@ -324,7 +307,7 @@ static void test_finishes_frame(void)
 static void test_responder_lost(void)
 {
 	struct raw_link raw;
-	bring_up(&raw, WIRE_RESPONDER, NULL);
+	raw_bring_up(&raw, WIRE_RESPONDER, NULL, 3);
 	CHECK_OK(wire_link_send(raw.link, 1, WIRE_STARTED, data, 10));
 	raw_feed(&raw, "what is this, a frame?", 22);
 	raw_expect_error(&raw, -EPROTO, "not a frame");
@@ -353,7 +336,7 @@ static void test_sync_within_garbage(void)
 	for (size_t n = 1; n < 40; n++) {
 		uint8_t bytes[40 + SYNC_FRAME_SIZE];
 		struct raw_link raw;
-		bring_up(&raw, WIRE_RESPONDER, NULL);
+		raw_bring_up(&raw, WIRE_RESPONDER, NULL, 3);
 		memset(bytes, 0xff, n);
 		make_sync(bytes + n, 21);
 		raw_feed(&raw, bytes, n + SYNC_FRAME_SIZE);
@@ -375,7 +358,7 @@ static void test_initiator_is_asked(void)
 			raw_init(&raw, WIRE_INITIATOR, &source);
 			raw_feed(&raw, "abc", 3);
 		} else {
-			bring_up(&raw, WIRE_INITIATOR, &source);
+			raw_bring_up(&raw, WIRE_INITIATOR, &source, 3);
 			wire_link_ready(raw.link, 1, WIRE_STDIN);
 		}
 		raw_sync(&raw, 0);
@@ -410,7 +393,7 @@ static void test_initiator_lost(void)
 {
 	struct raw_link raw;
 	uint32_t stream;
-	bring_up(&raw, WIRE_INITIATOR, NULL);
+	raw_bring_up(&raw, WIRE_INITIATOR, NULL, 3);
 	raw_feed(&raw, "no frame at all", 15);
 	raw_expect_error(&raw, -EPROTO, "not a frame");
 	/* A last word still gets out. */

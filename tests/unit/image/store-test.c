@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -282,7 +283,8 @@ static pid_t start_waiting_import(int *ret_pipe, int *ret_cancel)
 	CHECK_OK(fd_read_full(fd, header, sizeof(header)));
 	close(fd);
 	CHECK_OK(fd_write_full(fds[1], header, sizeof(header)));
-	CHECK_WITHIN(store_entries() == 1, 5000);
+	CHECK_WITHIN(access(tap_path("data/images/.img.%d.tmp/disk.ext4", (int)pid), F_OK) == 0,
+		     5000);
 	*ret_pipe = fds[1];
 	*ret_cancel = cancel;
 	return pid;
@@ -320,12 +322,22 @@ static void test_cancelled_before(void)
 	close(options.cancel_fd);
 }
 
+/* A mke2fs that was just being started has the lock of who started it for another moment. */
+static void kill_import(pid_t pid)
+{
+	CHECK_SYS(kill(pid, SIGKILL));
+	wait_for(pid);
+	int fd = open(tap_path("data/images/.img.%d.tmp/lock", (int)pid), O_RDWR | O_CLOEXEC);
+	CHECK_SYS(fd);
+	CHECK_WITHIN(flock(fd, LOCK_EX | LOCK_NB) == 0, 5000);
+	close(fd);
+}
+
 static void test_killed(void)
 {
 	int input[2], cancel[2];
 	pid_t dead = start_waiting_import(&input[0], &cancel[0]);
-	CHECK_SYS(kill(dead, SIGKILL));
-	wait_for(dead);
+	kill_import(dead);
 	CHECK_INT(store_entries(), ==, 1); /* nobody was there to remove it */
 
 	/* The next import does, and leaves alone what one that lives is making. */
@@ -333,8 +345,7 @@ static void test_killed(void)
 	CHECK_OK(import_as("other", one_file("x"), false));
 	CHECK_INT(store_entries(), ==, 2);
 	CHECK_SYS(access(tap_path("data/images/.img.%d.tmp/disk.ext4", (int)living), F_OK));
-	CHECK_SYS(kill(living, SIGKILL));
-	wait_for(living);
+	kill_import(living);
 	CHECK_OK(import_as("another", one_file("x"), false));
 	CHECK_INT(store_entries(), ==, 2);
 	for (int i = 0; i < 2; i++) {

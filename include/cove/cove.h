@@ -37,9 +37,11 @@
  *	  every free returns NULL: `sandbox = cove_sandbox_free(sandbox);`.
  *	- Durations are in milliseconds and end in _ms; sizes are in bytes and end in _bytes.
  *	- argv, env, cwd and output are byte strings in no particular encoding.
- *	- Any thread may call anything on one sandbox at the same time, except free. The library
- *	  has no threads of its own, keeps no global state, never prints, never exits and leaves
- *	  signals alone.
+ *	- Any thread may call anything on one sandbox at the same time, except free. Of one command,
+ *	  one thread at a time receives, one writes its stdin, and any number use its controls. The
+ *	  library has no threads of its own: of the threads that wait, one reads for all. It keeps
+ *	  no global state, never prints, never exits and leaves signals alone.
+ *	- Programs with an event loop need no thread either: see "Event loops" below.
  *	- Descriptors that the library opens are close-on-exec. After fork() without exec() only
  *	  the parent may go on using its handles.
  */
@@ -210,7 +212,11 @@ struct cove_sandbox_info **cove_sandbox_list_free(struct cove_sandbox_info **lis
  */
 int cove_sandbox_remove(const char *name, bool force, struct cove_error *err);
 
-/* Lets go of the handle; ends the sandbox if it was created, attached, through this handle. */
+/*
+ * Lets go of the handle; ends the sandbox if it was created, attached, through this handle. Handles
+ * of commands that came from it (cove_process, cove_control, cove_stdin) stay valid until they are
+ * freed themselves, but their link is cut: events that have come can be received, then LOST.
+ */
 cove_sandbox *cove_sandbox_free(cove_sandbox *sandbox);
 
 /* Commands ------------------------------------------------------------------------------------- */
@@ -246,6 +252,7 @@ struct cove_rlimit {
 enum cove_stdin_mode {
 	COVE_STDIN_NULL = 0,  /* /dev/null */
 	COVE_STDIN_BYTES = 1, /* stdin_data, then end of file */
+	COVE_STDIN_PIPE = 2,  /* what is written to cove_process_take_stdin(); streams only */
 };
 
 /* What to do when a command writes more than output_limit_bytes. */
@@ -263,14 +270,19 @@ struct cove_exec_options {
 	const char *user;
 	const char *const *env; /* merged over the sandbox's */
 
+	/*
+	 * stdin_data, with COVE_STDIN_BYTES: borrowed until cove_exec() returns; a stream copies it
+	 * before it starts.
+	 */
 	enum cove_stdin_mode stdin_mode;
-	const void *stdin_data; /* with COVE_STDIN_BYTES; borrowed until the call returns */
+	const void *stdin_data;
 	size_t stdin_bytes;
 
 	/*
 	 * Counted from the command's start, enforced inside the guest. When it is over, every
-	 * process that the command has started is killed (daemons included) and the call returns
-	 * COVE_E_TIMEOUT together with the output so far (*ret is set!). 0: no limit.
+	 * process that the command has started is killed (daemons included), with cause TIMED_OUT;
+	 * a buffered call returns COVE_E_TIMEOUT together with the output so far (*ret is set!).
+	 * 0: no limit.
 	 *
 	 * timeout_signal, if not 0, is sent to the command first, and the kill follows
 	 * timeout_grace_ms later (default 10000).
@@ -286,6 +298,9 @@ struct cove_exec_options {
 	 * The most to keep of stdout and of stderr each, and what to do beyond (KILL: both
 	 * together). 0: COVE_OUTPUT_LIMIT_DEFAULT with policy KILL, so that no command can exhaust
 	 * the caller's memory unasked. UINT64_MAX: no limit.
+	 *
+	 * Streams have no limit by default, since they keep nothing: there KILL acts on what the
+	 * command writes, HEAD and TAIL on what cove_process_collect() keeps.
 	 */
 	uint64_t output_limit_bytes;
 	enum cove_output_policy output_policy;
@@ -308,7 +323,35 @@ struct cove_exec_options {
 	 * NULL: one is made.
 	 */
 	const char *id;
+
+	/*
+	 * Run it on a terminal of its own: what it writes to stdout and stderr comes as stdout, and
+	 * what is typed (COVE_STDIN_BYTES, COVE_STDIN_PIPE) goes through the terminal's line
+	 * discipline. rows and cols, 1 to 65535, are its size from the start; default 24 and 80.
+	 * INVALID when they are given without tty.
+	 */
+	bool tty;
+	unsigned rows;
+	unsigned cols;
+
+	/* Kill the command when nobody of those who started it is there any more. */
+	bool kill_on_disconnect;
+
+	/*
+	 * What the guest keeps of stdout and of stderr each, for those who look at the session
+	 * later: 4 KiB to 64 MiB. Default 256 KiB.
+	 */
+	uint64_t replay_bytes;
+
+	/* COVE_EXEC_NONBLOCK; streams only. */
+	unsigned flags;
+
+	/* For cove_process_user_data(); streams only. */
+	void *user_data;
 };
+
+/* No call on the process waits, but those that say so: see "Event loops". */
+#define COVE_EXEC_NONBLOCK 1u
 
 /* 64 MiB: far above what is read by anybody, far below what hurts. */
 #define COVE_OUTPUT_LIMIT_DEFAULT (64u * 1024 * 1024)
@@ -401,6 +444,278 @@ int cove_output_text(const cove_output *out, const char **ret, struct cove_error
 int cove_output_stderr_text(const cove_output *out, const char **ret, struct cove_error *err);
 
 cove_output *cove_output_free(cove_output *out);
+
+/* Streams -------------------------------------------------------------------------------------- */
+
+/*
+ * A command as it runs: events come out, stdin goes in, signals act on it.
+ *
+ *	cove_process *process;
+ *	if (cove_exec_stream(sandbox, argv, NULL, &process, &err) < 0)
+ *		errx(1, "%s", err.message);
+ *	const struct cove_event *event;
+ *	int r;
+ *	while ((r = cove_process_recv(process, &event, -1, &err)) > 0)
+ *		if (event->kind == COVE_EVENT_STDOUT)
+ *			fwrite(event->data, 1, event->bytes, stdout);
+ *	cove_process_free(process);
+ *
+ * The command belongs to the sandbox, not to the handle: when the handle is freed, or the program
+ * dies, it runs on (kill_on_disconnect: it does not).
+ *
+ * Nothing queues without a bound. Output that is not received fills a window of 1 MiB at most,
+ * then the guest's pipe, and then the command waits in its write(). A command that does not read its
+ * stdin makes cove_stdin_write() wait, and nothing else.
+ */
+typedef struct cove_process cove_process;
+/* The right to signal, kill and resize, to be used by any thread, and shared. */
+typedef struct cove_control cove_control;
+/* The writing end of a command's stdin. */
+typedef struct cove_stdin cove_stdin;
+
+enum cove_stream {
+	COVE_STDOUT = 1,
+	COVE_STDERR = 2,
+};
+
+enum cove_event_kind {
+	/* The command runs: pid, id. Comes first, unless FAILED or LOST does. */
+	COVE_EVENT_STARTED = 1,
+	/* It wrote something: data, bytes, offset. Never 0 bytes; cut anywhere. */
+	COVE_EVENT_STDOUT = 2,
+	COVE_EVENT_STDERR = 3,
+	/* It closed its stdin before all of it was read: os_errno. At most once. */
+	COVE_EVENT_STDIN_ERROR = 4,
+	/*
+	 * Bytes that nobody has any more: stream, offset of the first, missing_bytes. Only where a
+	 * session was there before (an id started again, cove_process_open()).
+	 */
+	COVE_EVENT_GAP = 5,
+
+	/* One of these is the last event, and there is always one. */
+	COVE_EVENT_EXITED = 6, /* it ended: exit, stdout_total, stderr_total */
+	COVE_EVENT_FAILED = 7, /* it was not started: error, see cove_exec() */
+	COVE_EVENT_LOST = 8,   /* how it ended is not known: error, LOST or PROTOCOL */
+};
+
+/* The library's; lives until the next receiving call on the process, or its free. */
+struct cove_event {
+	enum cove_event_kind kind;
+	enum cove_stream stream; /* STDOUT, STDERR, GAP */
+	int pid;		 /* in the guest; set in all events once known */
+	int os_errno;		 /* STDIN_ERROR */
+	const char *id;		 /* of the session; "" until known; lives as long as the process */
+	const void *data;	 /* STDOUT, STDERR */
+	size_t bytes;
+	uint64_t offset; /* of data in its stream; GAP: of the first missing byte */
+	uint64_t missing_bytes;
+	struct cove_exit exit;
+	/* All bytes that the command wrote, received here or not. */
+	uint64_t stdout_total;
+	uint64_t stderr_total;
+	const struct cove_error *error; /* FAILED, LOST */
+};
+
+const char *cove_event_name(enum cove_event_kind kind); /* "stdin_error" */
+
+/*
+ * Starts a command, as cove_exec() does, and returns at once: that it runs, or could not be started,
+ * comes as an event. Errors: INVALID, LOST, NO_MEMORY; AGAIN with COVE_EXEC_NONBLOCK, when too much
+ * is waiting to be sent: nothing was started, try it after the next cove_sandbox_dispatch().
+ */
+int cove_exec_stream(cove_sandbox *sandbox, const char *const *argv,
+		     const struct cove_exec_options *options, cove_process **ret,
+		     struct cove_error *err);
+
+/* The same for a script: runs the sandbox's shell with "-c" and it. */
+int cove_shell_stream(cove_sandbox *sandbox, const char *script,
+		      const struct cove_exec_options *options, cove_process **ret,
+		      struct cove_error *err);
+
+enum cove_open_from {
+	COVE_FROM_START = 0,  /* the oldest output that is kept */
+	COVE_FROM_NOW = 1,    /* what comes from now on */
+	COVE_FROM_OFFSET = 2, /* stdout_offset and stderr_offset */
+};
+
+struct cove_open_options {
+	size_t struct_size;
+
+	/* Where the output begins. Where that is not kept any more, a GAP event says so. */
+	enum cove_open_from from;
+	uint64_t stdout_offset;
+	uint64_t stderr_offset;
+
+	/* Get no output at all, only how it starts and ends. */
+	bool no_output;
+
+	/*
+	 * Lose output rather than make the command wait when it is not received in time; GAP events
+	 * say how much was lost.
+	 */
+	bool lossy;
+
+	/* Only look: no stdin, signals, kill and resize (DENIED). */
+	bool read_only;
+
+	/* As in cove_exec_options. */
+	unsigned flags;
+	void *user_data;
+};
+
+#define COVE_OPEN_OPTIONS_INIT                                                                     \
+	{                                                                                          \
+		sizeof(struct cove_open_options)                                                   \
+	}
+
+/*
+ * A handle on a command that was started before, by whatever process: a session by its id, running
+ * or ended (the result of one that has ended is kept for ten minutes). Events are those of
+ * cove_exec_stream(); an unknown id comes as FAILED with NOT_FOUND.
+ */
+int cove_process_open(cove_sandbox *sandbox, const char *id,
+		      const struct cove_open_options *options, cove_process **ret,
+		      struct cove_error *err);
+
+/*
+ * The next event. 1: *ret is one; 0: the last event was received before. timeout_ms < 0: wait for
+ * ever; 0: just look. TIMEOUT: none came in time. One thread at a time: STATE for a second one.
+ * Waits with COVE_EXEC_NONBLOCK too.
+ */
+int cove_process_recv(cove_process *process, const struct cove_event **ret, int timeout_ms,
+		      struct cove_error *err);
+
+/*
+ * Waits for the end and collects the output that was not received yet. As cove_exec(), for the
+ * errors too, and with the limit of the options that the command was started with
+ * (COVE_OUTPUT_LIMIT_DEFAULT and KILL if none). Waits with COVE_EXEC_NONBLOCK too.
+ */
+int cove_process_collect(cove_process *process, cove_output **ret, struct cove_error *err);
+
+/*
+ * Waits for the end and discards the output that was not received yet; it is not even transferred.
+ * May be called again, also after the last event. timeout_ms as in cove_process_recv(); after
+ * TIMEOUT the output is discarded all the same. START, LOST, PROTOCOL: as cove_exec(). A command
+ * that ran into its own timeout is success here: exit.cause. Waits with COVE_EXEC_NONBLOCK too.
+ */
+int cove_process_wait(cove_process *process, int timeout_ms, struct cove_exit *ret,
+		      struct cove_error *err);
+
+/*
+ * The session's id; lives as long as the process. Waits until the command has started, if the
+ * caller did not choose the id; AGAIN instead with COVE_EXEC_NONBLOCK. Errors: as cove_exec().
+ */
+int cove_process_id(cove_process *process, const char **ret, struct cove_error *err);
+
+void *cove_process_user_data(const cove_process *process);
+
+/*
+ * Signals, kill and resize. The guest confirms each, so that what these return is what happened:
+ * STATE when the command has ended, INVALID when there is no such signal. With COVE_EXEC_NONBLOCK
+ * they only send.
+ *
+ *	signal	1 to 64 (Linux' numbers), to the command's process group; with a terminal, those
+ *		that a keyboard sends (INT, QUIT, TSTP) go to its foreground group
+ *	kill	SIGKILL to everything that the command has started; returns when all of it is gone
+ *	resize	the terminal's size, each 1 to 65535; STATE when there is none
+ */
+int cove_process_signal(cove_process *process, int signal, struct cove_error *err);
+int cove_process_kill(cove_process *process, struct cove_error *err);
+int cove_process_resize(cove_process *process, unsigned rows, unsigned cols,
+			struct cove_error *err);
+
+/*
+ * Closes the reading end of the command's stdout or stderr, as when `command | head` has seen
+ * enough: a process that goes on writing gets SIGPIPE or EPIPE. Of the stream, what was written
+ * before still comes. Others who look at the session get no more of it either. STATE with a
+ * terminal. Confirmed like the above.
+ */
+int cove_process_close_output(cove_process *process, enum cove_stream stream,
+			      struct cove_error *err);
+
+/* A reference of its own; usable by any thread at any time, also after cove_process_free(). */
+cove_control *cove_process_control(cove_process *process);
+
+/*
+ * The writer of stdin: with COVE_STDIN_PIPE, or from cove_process_open() without read_only. NULL
+ * otherwise, and from the second call on. Usable by another thread, also after cove_process_free().
+ */
+cove_stdin *cove_process_take_stdin(cove_process *process);
+
+/*
+ * Lets go of the handle; no other call on it may be under way. The command runs on, and its output
+ * is not waited for here any more: it never blocks for want of this reader.
+ */
+cove_process *cove_process_free(cove_process *process);
+
+cove_control *cove_control_ref(cove_control *control);
+cove_control *cove_control_unref(cove_control *control); /* NULL */
+/* As cove_process_id(), _signal(), _kill() and _resize(); id lives as long as the control. */
+int cove_control_id(cove_control *control, const char **ret, struct cove_error *err);
+int cove_control_signal(cove_control *control, int signal, struct cove_error *err);
+int cove_control_kill(cove_control *control, struct cove_error *err);
+int cove_control_resize(cove_control *control, unsigned rows, unsigned cols,
+			struct cove_error *err);
+
+/*
+ * Writes all n bytes, waiting while the command does not read. 0 bytes are nothing, not the end.
+ * SYSTEM with EPIPE (or what else the guest saw) when it reads no more; its output and end are not
+ * touched by that. STATE: closed, or the command has ended. One thread at a time. Waits with
+ * COVE_EXEC_NONBLOCK too.
+ */
+int cove_stdin_write(cove_stdin *in, const void *data, size_t n, struct cove_error *err);
+
+/*
+ * Writes as much as can be taken over without waiting: *ret ≥ 1 bytes of n, which the library keeps
+ * until they are sent, at most COVE_STDIN_BUFFER_BYTES. AGAIN when it takes none: the process is
+ * among those of cove_sandbox_dispatch() when it does again.
+ */
+int cove_stdin_try_write(cove_stdin *in, const void *data, size_t n, size_t *ret,
+			 struct cove_error *err);
+#define COVE_STDIN_BUFFER_BYTES (64u * 1024)
+
+/*
+ * End of file, after all that was written. On a terminal it is typed: the EOF character, where the
+ * terminal is in canonical mode; otherwise nothing happens. Never waits; closing twice is fine.
+ */
+int cove_stdin_close(cove_stdin *in, struct cove_error *err);
+
+/* Closes it, if it is not closed, and lets go of it. What was written still arrives. */
+cove_stdin *cove_stdin_free(cove_stdin *in);
+
+/* Event loops ---------------------------------------------------------------------------------- */
+
+/*
+ * For programs that wait for many things in one place, with poll(), epoll, libuv and others. Any
+ * number of commands run over one sandbox's descriptor:
+ *
+ *	poll the descriptor cove_sandbox_fd() for cove_sandbox_events(); when it is ready:
+ *	n = cove_sandbox_dispatch(sandbox, ready, 16, &err);
+ *	for (i = 0; i < n; i++)
+ *		while ((r = cove_process_try_recv(ready[i], &event, &err)) > 0)
+ *			…
+ *
+ * Commands are started with COVE_EXEC_NONBLOCK. Threads may wait on the same sandbox at the same
+ * time; nothing is lost to them.
+ */
+
+/* The descriptor; it is the library's, stays the same, and is only polled. Negative: an error. */
+int cove_sandbox_fd(cove_sandbox *sandbox, struct cove_error *err);
+/* What to poll it for: POLLIN, POLLOUT. May change with every call on the sandbox. */
+short cove_sandbox_events(const cove_sandbox *sandbox);
+
+/*
+ * Reads and writes what can be without waiting. Returns how many processes, max at most, have
+ * something new since they were last returned: an event, or room in their stdin. If there are more,
+ * the descriptor stays ready. LOST when the sandbox is gone, once there is no process left that has
+ * not been told: do not poll the descriptor any more.
+ */
+int cove_sandbox_dispatch(cove_sandbox *sandbox, cove_process **ret, size_t max,
+			  struct cove_error *err);
+
+/* As cove_process_recv(), of what has been read already. AGAIN: nothing, for now. */
+int cove_process_try_recv(cove_process *process, const struct cove_event **ret,
+			  struct cove_error *err);
 
 #ifdef __cplusplus
 }

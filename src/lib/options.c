@@ -145,6 +145,10 @@ static int check_stdin(const struct cove_exec_options *o, struct cove_error *err
 		if (o->stdin_bytes && !o->stdin_data)
 			return error_set(err, COVE_E_INVALID, "stdin_data: NULL, but not 0 bytes");
 		return 0;
+	case COVE_STDIN_PIPE:
+		return error_set(err, COVE_E_INVALID,
+				 "stdin_mode: COVE_STDIN_PIPE is for streams, and this call would "
+				 "never return");
 	}
 	return error_set(err, COVE_E_INVALID, "stdin_mode: %d is not one", (int)o->stdin_mode);
 }

@@ -106,6 +106,8 @@ enum wire_direction {
 	X(SIGNAL, 32, GUEST, TO_RESPONDER, false, Signal)                                          \
 	X(KILL, 33, GUEST, TO_RESPONDER, false, Kill)                                              \
 	X(RESIZE, 34, GUEST, TO_RESPONDER, false, Resize)                                          \
+	X(MUTE, 35, GUEST, TO_RESPONDER, false, Mute)                                              \
+	X(CLOSE_OUTPUT, 36, GUEST, TO_RESPONDER, false, CloseOutput)                               \
 	X(STARTED, 48, GUEST, TO_INITIATOR, false, Started)                                        \
 	X(FAILED, 49, GUEST, TO_INITIATOR, false, Failure)                                         \
 	X(EXITED, 50, GUEST, TO_INITIATOR, false, Exited)                                          \

@@ -294,6 +294,31 @@ static void on_resize(struct viewer *v, const struct wire_event *event)
 	server_acknowledge(s->agent, v->stream, resize->request, r < 0 ? &err : NULL);
 }
 
+/* ---- output that nobody wants ---- */
+
+static void on_close_output(struct viewer *v, const struct wire_event *event)
+{
+	struct session *s = v->session;
+	struct cove_error err = COVE_ERROR_INIT;
+	_cleanup_(wire_message_freep) ProtobufCMessage *m =
+		unpack(event, &cove__wire__close_output__descriptor, &err);
+	if (!m) {
+		s->agent->server.broken = true;
+		return;
+	}
+	const Cove__Wire__CloseOutput *close = (const Cove__Wire__CloseOutput *)m;
+	int r = v->write ? 0 : -EPERM;
+	if (r >= 0 && close->channel != WIRE_STDOUT && close->channel != WIRE_STDERR)
+		r = -EINVAL;
+	if (r >= 0)
+		r = session_output_close(&s->outputs[close->channel - WIRE_STDOUT]);
+	if (r < 0)
+		explain(s, r, "closing an output of", &err);
+	server_acknowledge(s->agent, v->stream, close->request, r < 0 ? &err : NULL);
+	/* The end may have waited for it. The viewer keeps the session from being freed. */
+	session_settle(s);
+}
+
 /* ---- channel 0 ---- */
 
 static void close_input_at_end(struct viewer *v)
@@ -397,6 +422,10 @@ void requests_handle(struct agent *agent, const struct wire_event *event)
 			on_kill(v, event);
 		else if (event->type == WIRE_RESIZE)
 			on_resize(v, event);
+		else if (event->type == WIRE_CLOSE_OUTPUT)
+			on_close_output(v, event);
+		else if (event->type == WIRE_MUTE)
+			viewer_mute(v); /* it has no fields that could be wrong */
 		break;
 	case WIRE_EVENT_DATA:
 		on_stdin(v, event);

@@ -96,6 +96,13 @@ static ssize_t read_some(struct session_output *o)
 	return k;
 }
 
+static void say_eof(struct session_output *o)
+{
+	o->eof = true;
+	close_source(o);
+	viewers_eof(o->session, o->channel);
+}
+
 /* What follows from read_some(), except for who waits for the end. */
 static void took(struct session_output *o, ssize_t k)
 {
@@ -106,9 +113,7 @@ static void took(struct session_output *o, ssize_t k)
 		if (s->output_kill_bytes && total > s->output_kill_bytes && !s->tree_killed)
 			session_kill(s, SESSION_OUTPUT_LIMIT);
 	} else if (k == 0) {
-		o->eof = true;
-		close_source(o);
-		viewers_eof(s, o->channel);
+		say_eof(o);
 	} else if (k == -EAGAIN) {
 		o->held = 0;
 	}
@@ -151,4 +156,16 @@ void session_output_drain(struct session_output *o)
 			return; /* on_readable() goes on when viewers have made room */
 		took(o, k);
 	}
+}
+
+int session_output_close(struct session_output *o)
+{
+	if (o->session->tty)
+		return -ENOTTY;
+	/* What was written before the close still comes; only what is written while it is being
+	   closed may go missing, as with any pipe. */
+	session_output_drain(o);
+	if (!o->eof)
+		say_eof(o);
+	return 0;
 }

@@ -239,6 +239,8 @@ void session_output_done(struct session_output *o);
 void session_output_resume(struct session_output *o);
 /* The leader is dead: reads what it left in the pipe, whether anybody takes it or not. */
 void session_output_drain(struct session_output *o);
+/* Reads what is in the pipe, then closes it: who writes to it gets EPIPE. -ENOTTY for a terminal. */
+int session_output_close(struct session_output *o) _must_check_;
 
 /* ---- input ---- */
 

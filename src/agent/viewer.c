@@ -20,7 +20,7 @@ size_t viewer_peek(void *userdata, uint32_t stream, unsigned channel, size_t max
 {
 	struct viewer *v = userdata;
 	(void)stream;
-	if (!v)
+	if (!v || v->muted)
 		return 0; /* a stream that is no viewer has nothing to send */
 	const struct ring *ring = &output_of(v->session, channel)->ring;
 	if (v->next[channel] < ring->start)
@@ -51,6 +51,9 @@ static void tell_started(struct viewer *v, bool already_running)
 	m.stdin_offset = v->starter ? s->input.started : s->input.accepted;
 	m.has_stdin_offset = m.stdin_offset > 0;
 	m.has_tty = m.tty = s->tty;
+	m.has_stdout_offset = m.has_stderr_offset = already_running;
+	m.stdout_offset = v->next[WIRE_STDOUT];
+	m.stderr_offset = v->next[WIRE_STDERR];
 	server_send(s->agent, v->stream, WIRE_STARTED, &m.base);
 }
 
@@ -124,6 +127,14 @@ void viewer_free(struct viewer *v)
 	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
 		session_output_resume(&s->outputs[i]);
 	session_settle(s);
+}
+
+void viewer_mute(struct viewer *v)
+{
+	struct session *s = v->session;
+	v->lossy = v->muted = true;
+	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
+		session_output_resume(&s->outputs[i]);
 }
 
 /* ---- all of a session ---- */

@@ -27,6 +27,7 @@ struct viewer {
 	bool input_ends;
 	bool starter;
 	bool lossy;
+	bool muted;   /* lossy, and nothing is sent at all */
 	bool write;   /* may write stdin, signal, kill and resize */
 	bool collect; /* the session is forgotten once it was told the end */
 	bool told_end;
@@ -52,6 +53,8 @@ void viewers_eof(struct session *s, unsigned channel);
 void viewers_exited(struct session *s);
 
 void viewer_stdin_error(struct viewer *v, int error); /* once */
+/* For good: what is on its way is the last of the output. */
+void viewer_mute(struct viewer *v);
 
 /* The oldest byte of the channel that a lossless viewer still has to get; the end if none. */
 uint64_t viewers_keep(const struct session *s, unsigned channel);

@@ -187,6 +187,9 @@ static void on_started(struct agent_stream *s, const Cove__Wire__Started *m)
 	s->pid = (pid_t)m->pid;
 	s->already_running = m->already_running;
 	s->tty = m->tty;
+	s->has_offsets = m->has_stdout_offset && m->has_stderr_offset;
+	s->offsets[0] = m->stdout_offset;
+	s->offsets[1] = m->stderr_offset;
 }
 
 static void on_ack(struct agent_stream *s, const Cove__Wire__Ack *m)
@@ -489,6 +492,12 @@ void agent_send(struct agent_stream *s, uint8_t type, const ProtobufCMessage *m)
 	send_waiting(s->client);
 }
 
+void agent_send_raw(struct agent_stream *s, uint8_t type, const void *p, size_t n)
+{
+	CHECK_OK(wire_link_send(s->client->link, s->id, type, p, n));
+	send_waiting(s->client);
+}
+
 void agent_write(struct agent_stream *s, const void *p, size_t n, bool eof)
 {
 	CHECK_INT(s->in_size, ==, 0);
@@ -542,6 +551,23 @@ int agent_resize(struct agent_stream *s, unsigned rows, unsigned cols)
 	agent_wait_acks(s, m.request);
 	CHECK_INT(s->last_ack, ==, m.request);
 	return s->ack_error.code;
+}
+
+int agent_close_output(struct agent_stream *s, unsigned channel)
+{
+	Cove__Wire__CloseOutput m = COVE__WIRE__CLOSE_OUTPUT__INIT;
+	m.request = s->acks + 1;
+	m.channel = channel;
+	agent_send(s, WIRE_CLOSE_OUTPUT, &m.base);
+	agent_wait_acks(s, m.request);
+	CHECK_INT(s->last_ack, ==, m.request);
+	return s->ack_error.code;
+}
+
+void agent_mute(struct agent_stream *s)
+{
+	const Cove__Wire__Mute m = COVE__WIRE__MUTE__INIT;
+	agent_send(s, WIRE_MUTE, &m.base);
 }
 
 void agent_close(struct agent_stream *s)

@@ -53,6 +53,8 @@ struct agent_stream {
 	pid_t pid;
 	bool already_running;
 	bool tty;
+	bool has_offsets; /* STARTED said where output begins */
+	uint64_t offsets[2];
 	struct cove_error error; /* failed */
 	unsigned cause;		 /* exited */
 	int code;
@@ -133,14 +135,17 @@ struct agent_stream *agent_open(struct agent_client *c, uint8_t type, const Prot
 struct agent_stream *agent_open_raw(struct agent_client *c, uint8_t type, const void *p, size_t n);
 
 void agent_send(struct agent_stream *s, uint8_t type, const ProtobufCMessage *m);
+void agent_send_raw(struct agent_stream *s, uint8_t type, const void *p, size_t n);
 /* Stdin: these bytes (which must stay), and then the end if so. */
 void agent_write(struct agent_stream *s, const void *p, size_t n, bool eof);
 /* The same, with the end said before the bytes: control overtakes data. */
 void agent_write_end_first(struct agent_stream *s, const void *p, size_t n);
-/* Sends a SIGNAL, KILL or RESIZE and waits for its ACK. Returns its error's code, or 0. */
+/* Sends a SIGNAL, KILL, RESIZE or CLOSE_OUTPUT and waits for its ACK. Returns its error's code, or 0. */
 int agent_signal(struct agent_stream *s, int signal);
 int agent_kill(struct agent_stream *s);
 int agent_resize(struct agent_stream *s, unsigned rows, unsigned cols);
+int agent_close_output(struct agent_stream *s, unsigned channel);
+void agent_mute(struct agent_stream *s);
 /* Gives credit again for what came while it was stalled. */
 void agent_unstall(struct agent_stream *s);
 void agent_close(struct agent_stream *s);

@@ -189,10 +189,11 @@ static const ProtobufCMessageDescriptor *descriptor_of(uint8_t type)
 #undef TYPE_MESSAGE
 	};
 	static const ProtobufCMessageDescriptor *const all[] = {
-		&cove__wire__hello__descriptor,	 &cove__wire__goodbye__descriptor,
-		&cove__wire__exec__descriptor,	 &cove__wire__started__descriptor,
-		&cove__wire__signal__descriptor, &cove__wire__failure__descriptor,
-		&cove__wire__exited__descriptor,
+		&cove__wire__hello__descriptor,	       &cove__wire__goodbye__descriptor,
+		&cove__wire__exec__descriptor,	       &cove__wire__started__descriptor,
+		&cove__wire__signal__descriptor,       &cove__wire__failure__descriptor,
+		&cove__wire__exited__descriptor,       &cove__wire__mute__descriptor,
+		&cove__wire__close_output__descriptor,
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		for (size_t k = 0; names[i].type == type && k < ARRAY_SIZE(all); k++)

@@ -250,7 +250,7 @@ struct cove_rlimit {
 };
 
 enum cove_stdin_mode {
-	COVE_STDIN_NULL = 0,  /* /dev/null */
+	COVE_STDIN_NULL = 0,  /* /dev/null; with tty see there */
 	COVE_STDIN_BYTES = 1, /* stdin_data, then end of file */
 	COVE_STDIN_PIPE = 2,  /* what is written to cove_process_take_stdin(); streams only */
 };
@@ -329,6 +329,10 @@ struct cove_exec_options {
 	 * what is typed (COVE_STDIN_BYTES, COVE_STDIN_PIPE) goes through the terminal's line
 	 * discipline. rows and cols, 1 to 65535, are its size from the start; default 24 and 80.
 	 * INVALID when they are given without tty.
+	 *
+	 * With COVE_STDIN_NULL nobody types: stdin is the terminal, and the first read from it is
+	 * the end of file. Programs that ask again, or take keys (editors, shells with line
+	 * editing), wait, as in front of an empty chair.
 	 */
 	bool tty;
 	unsigned rows;

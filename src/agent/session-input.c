@@ -103,32 +103,65 @@ static void fail(struct session *s, int error)
 	close_sink(&s->input);
 }
 
-static ssize_t write_some(int fd, const void *data, size_t n)
+/* Bytes written, at least 1; negative errno. */
+static ssize_t write_some(struct session_input *in, const uint8_t *data, size_t n)
 {
 	ssize_t k;
 	do
-		k = write(fd, data, n);
+		k = write(in->fd, data, n);
 	while (k < 0 && errno == EINTR);
-	return k < 0 ? -errno : k;
+	if (k <= 0)
+		return k < 0 ? -errno : -EAGAIN;
+	in->typed = data[k - 1];
+	return k;
 }
 
-/* The terminal's EOF character, where a line discipline is there to make it an end. */
-static void type_eof(struct session *s)
+/*
+ * Whether the terminal has a line that was begun and not ended, as far as what was typed last tells.
+ * It cannot see all (somebody may have erased the line again, or read it in raw mode): then there is
+ * one EOF more than needed, for whoever reads next. One too few would be a reader that waits for ever.
+ */
+static bool line_is_begun(const struct termios *t, uint8_t typed)
+{
+	static const uint8_t ends[] = { VEOF, VEOL, VEOL2, VKILL };
+	static const uint8_t flushes[] = { VINTR, VQUIT, VSUSP };
+	if (typed == 0 || typed == '\n' || (typed == '\r' && t->c_iflag & ICRNL))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (typed == t->c_cc[ends[i]])
+			return false;
+	for (size_t i = 0; i < ARRAY_SIZE(flushes) && t->c_lflag & ISIG; i++)
+		if (typed == t->c_cc[flushes[i]])
+			return false;
+	return true;
+}
+
+/*
+ * The terminal's EOF character, where a line discipline is there to make it an end. It hands over the
+ * line as far as it is there; only after an empty one is that nothing, which is the end. -EAGAIN: later.
+ */
+static int type_eof(struct session_input *in)
 {
 	struct termios t;
-	if (tcgetattr(s->input.fd, &t) < 0 || !(t.c_lflag & ICANON) || t.c_cc[VEOF] == 0)
-		return;
-	/* A terminal whose input is full of unread lines drops what is typed, this as well. */
-	(void)write_some(s->input.fd, &t.c_cc[VEOF], 1);
+	if (tcgetattr(in->fd, &t) < 0 || !(t.c_lflag & ICANON) || t.c_cc[VEOF] == 0)
+		return 0;
+	const uint8_t eof[] = { t.c_cc[VEOF], t.c_cc[VEOF] };
+	ssize_t n = line_is_begun(&t, in->typed) ? 2 : 1;
+	ssize_t k = write_some(in, eof, (size_t)n);
+	/* One of two: the line is ended now, so that the other is what is typed next. */
+	return k == -EAGAIN || (k > 0 && k < n) ? -EAGAIN : 0;
 }
 
 static void finish_closing(struct session *s)
 {
-	s->input.closing = false;
-	if (s->tty)
-		type_eof(s);
-	else
-		close_sink(&s->input);
+	struct session_input *in = &s->input;
+	if (!s->tty) {
+		in->closing = false;
+		close_sink(in);
+		return;
+	}
+	in->closing = type_eof(in) == -EAGAIN;
+	watch_set(in->watch, in->closing ? UV_WRITABLE : 0);
 }
 
 /* Writes what is queued, as far as it goes. */
@@ -137,7 +170,7 @@ static void flush(struct session *s)
 	struct session_input *in = &s->input;
 	struct input_chunk *c;
 	while ((c = first_chunk(in))) {
-		ssize_t k = write_some(in->fd, c->data + c->head, c->tail - c->head);
+		ssize_t k = write_some(in, c->data + c->head, c->tail - c->head);
 		if (k == -EAGAIN) {
 			watch_set(in->watch, UV_WRITABLE);
 			return;
@@ -198,7 +231,7 @@ int session_input_write(struct session *s, uint32_t stream, const void *data, si
 	if (r == 0) {
 		in->accepted += n;
 		while (n > 0 && list_empty(&in->chunks)) {
-			ssize_t k = write_some(in->fd, p, n);
+			ssize_t k = write_some(in, p, n);
 			if (k == -EAGAIN)
 				break;
 			if (k < 0) {

@@ -352,6 +352,9 @@ static int fill_session(struct session *s, struct start *start)
 					TAKE_FD(start->output_fds[1]), ring);
 	if (r >= 0)
 		r = session_input_init(&s->input, s, TAKE_FD(start->input_fd));
+	/* A terminal without anybody to type: what it is asked for first is the end. */
+	if (r >= 0 && exec->tty && exec->stdin == COVE__WIRE__EXEC__STDIN__NONE)
+		session_input_close(s);
 	if (r >= 0)
 		r = timer_new(&agent->loop, session_on_end_timer, s, &s->end);
 	if (r >= 0 && exec->timeout_ms)

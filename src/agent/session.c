@@ -422,8 +422,9 @@ int session_signal(struct session *s, int signal)
 		return -ESRCH;
 	/* Not reaped yet, so neither the process nor the group of that number is another's. */
 	bool keyboard = signal == SIGINT || signal == SIGQUIT || signal == SIGTSTP;
-	int r = s->tty && keyboard ? ioctl(s->outputs[0].fd, TIOCSIG, signal)
-				   : kill(-s->pid, signal);
+	int terminal = s->tty ? s->outputs[0].fd : -1; /* none if nobody has it open any more */
+	int r = keyboard && terminal >= 0 ? ioctl(terminal, TIOCSIG, signal)
+					  : kill(-s->pid, signal);
 	if (r < 0)
 		return -errno;
 	s->asked_signals |= (uint64_t)1 << (signal - 1);

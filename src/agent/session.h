@@ -103,6 +103,7 @@ struct session_input {
 	uint64_t accepted;  /* bytes that came, of all streams */
 	uint64_t started; /* the end of what came of those who started it, who all send the same */
 	bool closing;	  /* EOF came: close after the last chunk */
+	uint8_t typed;	  /* the last byte written to a terminal */
 	int error;	  /* why it cannot be written any more; 0: it can, or was closed in order */
 };
 

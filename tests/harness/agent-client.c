@@ -725,3 +725,19 @@ size_t agent_rss_bytes(const struct agent_client *c)
 	CHECK_INT(sscanf(text, "%lu %lu", &size, &resident), ==, 2);
 	return resident * 4096;
 }
+
+unsigned long agent_cpu_ms(const struct agent_client *c)
+{
+	char path[64];
+	unsigned long user, system;
+	_cleanup_free_ char *text = NULL;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)c->pid);
+	CHECK_OK(fd_read_file(AT_FDCWD, path, 4096, true, &text, NULL));
+	/* Fields 14 and 15; the name, in parentheses, may hold anything. */
+	const char *p = strrchr(text, ')');
+	CHECK(p != NULL);
+	CHECK_INT(sscanf(p + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+			 &system),
+		  ==, 2);
+	return (user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
+}

@@ -185,6 +185,8 @@ unsigned agent_count_fds(const struct agent_client *c);
 /* Its children, zombies included. */
 unsigned agent_count_children(const struct agent_client *c);
 size_t agent_rss_bytes(const struct agent_client *c);
+/* Processor time it has used. */
+unsigned long agent_cpu_ms(const struct agent_client *c);
 
 /* The agent has no more memory than this. Sanitizers keep what is freed, so not with them. */
 #ifdef __SANITIZE_ADDRESS__

@@ -12,8 +12,10 @@ SETUP = scripts/setup.sh
 MESON_FLAGS = -Dprefix=$(PREFIX)
 CONFIGURE = [ -f $(BUILD)/build.ninja ] || meson setup $(BUILD) $(MESON_FLAGS)
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false -Dguest=false
+SANITIZE_THREADS = -Db_sanitize=thread -Db_lundef=false -Dguest=false
 
-.PHONY: all help setup demo check check-long check-asan lint format fuzz bench install clean
+.PHONY: all help setup demo check check-long check-asan check-tsan lint format fuzz bench install \
+	clean
 
 all:
 	$(CONFIGURE)
@@ -25,6 +27,7 @@ help:
 	@echo 'check       install what is missing, build, and run all tests'
 	@echo 'check-long  what is a matter of luck, ROUNDS times (10000): lengths, failed starts'
 	@echo 'check-asan  the tests that need no virtual machine, with ASan and UBSan'
+	@echo 'check-tsan  those of them that use the library, with TSan'
 	@echo 'lint        clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'format      clang-format, in place'
 	@echo 'fuzz        each fuzz target for FUZZ_TIME seconds (60)'
@@ -61,6 +64,13 @@ check-asan:
 	ninja -C $(BUILD)-asan
 	scripts/check.sh $(BUILD)-asan unit wire process
 
+# A race ends the program at once: some are killed before they could tell in their exit status.
+check-tsan:
+	$(SETUP) build test
+	[ -f $(BUILD)-tsan/build.ninja ] || meson setup $(BUILD)-tsan $(SANITIZE_THREADS)
+	ninja -C $(BUILD)-tsan
+	TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 scripts/check.sh $(BUILD)-tsan lib
+
 lint:
 	$(SETUP) build lint
 	[ -f $(BUILD)-lint/build.ninja ] || CC=clang meson setup $(BUILD)-lint -Dguest=false
@@ -92,4 +102,4 @@ install: setup
 	[ -n "$(DESTDIR)" ] || [ "$$(id -u)" -ne 0 ] || ldconfig
 
 clean:
-	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-lint $(BUILD)-fuzz
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-lint $(BUILD)-fuzz

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/connection.h"
-
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,48 +11,37 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/name.h"
 #include "cove/types.h"
+#include "lib/connection-internal.h"
 
 /*
  * Theory of operation. `reading` is the reader's role; it is only true while its holder polls
  * without the lock, so a thread that holds the lock and finds it false may take it. No wake-up is
- * lost because of two rules, both kept here:
+ * lost because of three rules, all kept here:
  *
  *   - Whoever lets go of the lock while nobody is reading wakes one of those who sleep. That one
  *     finds either that it has what it wants (and applies this rule in turn) or takes the role.
  *   - The reader polls for the socket's readiness to be written only if it knew of unsent output
  *     when it began. Who leaves some behind later pokes it through wake_fd.
+ *   - The reader is a waiter like the others. An event loop reads without the role, so what the
+ *     reader waits for may be read by somebody else; it is then poked in the same way.
  */
 
-#define OUTPUT_IOVS 32
+/*
+ * A channel with the large window may have 768 KiB more on the way than others. A thousand streams
+ * with both windows full, and these, are just what a supervisor holds for one client before it cuts
+ * it off (CLIENT_DATA_MAX, 512 MiB). More bulk flows than this share the link anyway.
+ */
+#define WIDE_MAX 16
 
-/* A thread asleep in connection_wait(). */
+/* A thread in connection_wait(). */
 struct waiter {
 	struct list in_connection;
 	struct list in_stream;
-	pthread_cond_t cond;
+	enum stream_news news; /* that it waits for */
+	pthread_cond_t *cond;  /* NULL: it is the reader, and polls */
+	struct connection *connection;
 	bool woken;
-};
-
-struct connection {
-	pthread_mutex_t lock;
-	int fd;
-	int wake_fd;
-	struct wire_link *link;
-	struct list waiters; /* all of them */
-	struct stream room;  /* never open: where those wait whose request found no room */
-
-	bool reading;
-	bool polls_output; /* the reader waits for the socket to take more, too */
-	bool blocked;	   /* the socket took no more at the last attempt */
-	bool deaf;	   /* the peer reads no more: what we write goes nowhere */
-	bool synced;
-
-	unsigned end_cause;
-	char end_text[256];
-	struct cove_error gone; /* code != 0: what ended the connection */
-	char name[NAME_MAX_BYTES + 1];
 };
 
 uint64_t deadline_after_ms(uint64_t ms)
@@ -71,29 +57,12 @@ uint64_t deadline_from_timeout(int timeout_ms)
 
 /* ---- life ---- */
 
-static size_t source_peek(void *userdata, uint32_t id, unsigned channel, size_t max,
-			  struct wire_chunk *ret)
-{
-	struct stream *stream = userdata;
-	(void)id;
-	(void)channel; /* an initiator only sends STDIN */
-	return stream && stream->ops->peek ? stream->ops->peek(stream, max, ret) : 0;
-}
-
-static void source_consumed(void *userdata, uint32_t id, unsigned channel, size_t n)
-{
-	struct stream *stream = userdata;
-	(void)id;
-	(void)channel;
-	stream->ops->consumed(stream, n);
-}
-
 static int new_link(struct wire_link **ret)
 {
 	struct wire_link_options options = {
 		.role = WIRE_INITIATOR,
 		.software = "libcove " COVE_VERSION,
-		.source = { .peek = source_peek, .consumed = source_consumed },
+		.source = connection_source,
 	};
 	while (options.nonce == 0)
 		if (getrandom(&options.nonce, sizeof(options.nonce), 0) < 0 && errno != EINTR)
@@ -106,7 +75,12 @@ int connection_new(int fd, const char *name, struct connection **ret)
 	_cleanup_free_ struct connection *c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
+	c->refs = 1;
+	c->loop.fd = c->loop.event_fd = -1;
 	list_init(&c->waiters);
+	list_init(&c->open);
+	list_init(&c->owing);
+	list_init(&c->loop.ready);
 	stream_init(&c->room, NULL);
 	snprintf(c->name, sizeof(c->name), "%s", name);
 
@@ -127,19 +101,57 @@ int connection_new(int fd, const char *name, struct connection **ret)
 	return 0;
 }
 
-struct connection *connection_free(struct connection *c)
+static void destroy(struct connection *c)
 {
-	if (!c)
-		return NULL;
-	assert(list_empty(&c->waiters));
+	assert(list_empty(&c->waiters) && list_empty(&c->open));
 	wire_link_free(c->link);
+	for (unsigned i = 0; i < c->n_spare; i++)
+		buffer_done(&c->spare[i]);
+	loop_done(c);
 	/* Closing is not enough: a process that the program has forked may hold a copy. */
 	shutdown(c->fd, SHUT_RDWR);
 	fd_close(c->fd);
 	fd_close(c->wake_fd);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
+}
+
+void connection_ref(struct connection *c)
+{
+	c->refs++;
+}
+
+void connection_drop_ref(struct connection *c)
+{
+	assert(c->refs > 1);
+	c->refs--;
+}
+
+struct connection *connection_unref(struct connection *c)
+{
+	if (!c)
+		return NULL;
+	connection_lock(c);
+	bool last = --c->refs == 0;
+	connection_unlock(c);
+	if (last)
+		destroy(c);
 	return NULL;
+}
+
+struct connection *connection_cut(struct connection *c)
+{
+	if (!c)
+		return NULL;
+	connection_lock(c);
+	if (!c->gone.code) {
+		error_set(&c->gone, COVE_E_LOST, "the handle of the sandbox %s was freed", c->name);
+		connection_end(c);
+	}
+	/* The supervisor of an attached sandbox ends by that, also while processes hold us. */
+	shutdown(c->fd, SHUT_RDWR);
+	connection_unlock(c);
+	return connection_unref(c);
 }
 
 void connection_lock(struct connection *c)
@@ -149,12 +161,18 @@ void connection_lock(struct connection *c)
 
 static void wake(struct waiter *w)
 {
+	if (w->woken)
+		return;
 	w->woken = true;
-	pthread_cond_signal(&w->cond);
+	if (w->cond)
+		pthread_cond_signal(w->cond);
+	else
+		(void)eventfd_write(w->connection->wake_fd, 1);
 }
 
 void connection_unlock(struct connection *c)
 {
+	loop_tell(c);
 	if (!c->reading && !list_empty(&c->waiters))
 		wake(LIST_ENTRY(c->waiters.next, struct waiter, in_connection));
 	pthread_mutex_unlock(&c->lock);
@@ -182,12 +200,26 @@ const char *connection_end_text(const struct connection *c)
 	return c->end_text;
 }
 
+void connection_end(struct connection *c)
+{
+	LIST_FOREACH (i, &c->waiters)
+		wake(LIST_ENTRY(i, struct waiter, in_connection));
+	LIST_FOREACH_SAFE (i, &c->open) {
+		struct stream *stream = LIST_ENTRY(i, struct stream, in_open);
+		if (stream->ops->lost)
+			stream->ops->lost(stream);
+	}
+}
+
 /* ---- streams ---- */
 
 void stream_init(struct stream *stream, const struct stream_ops *ops)
 {
 	*stream = (struct stream){ .ops = ops };
 	list_init(&stream->waiters);
+	list_init(&stream->in_open);
+	list_init(&stream->in_owing);
+	list_init(&stream->in_ready);
 }
 
 int stream_open(struct connection *c, struct stream *stream, uint8_t type,
@@ -200,19 +232,22 @@ int stream_open(struct connection *c, struct stream *stream, uint8_t type,
 		r = wire_open_message(c->link, type, message, stream, &stream->id);
 		if (r != -ENOBUFS)
 			break;
-		if (waited == -ETIMEDOUT)
-			return waited;
+		if (waited == -ETIMEDOUT || deadline == 0)
+			return -ETIMEDOUT;
 		/* Too much is waiting to be sent, or too many streams are open. */
-		waited = connection_wait(c, &c->room, deadline);
+		waited = connection_wait_room(c, deadline);
 	}
 	if (r < 0)
 		return r;
+	list_append(&c->open, &stream->in_open);
 	connection_flush(c);
 	return 0;
 }
 
 void stream_close(struct connection *c, struct stream *stream)
 {
+	list_remove(&stream->in_open);
+	list_remove(&stream->in_owing);
 	if (stream->id == 0)
 		return;
 	wire_link_close(c->link, stream->id);
@@ -220,154 +255,75 @@ void stream_close(struct connection *c, struct stream *stream)
 	connection_flush(c);
 }
 
-void stream_wake(struct stream *stream)
+void stream_wake(struct stream *stream, enum stream_news news)
 {
-	LIST_FOREACH (i, &stream->waiters)
-		wake(LIST_ENTRY(i, struct waiter, in_stream));
-}
-
-/* ---- the end ---- */
-
-static void end(struct connection *c)
-{
-	LIST_FOREACH (i, &c->waiters)
-		wake(LIST_ENTRY(i, struct waiter, in_connection));
-}
-
-static void end_by_violation(struct connection *c, const char *text)
-{
-	error_set(&c->gone, COVE_E_PROTOCOL, "the link to the sandbox %s is broken: %s", c->name,
-		  text);
-	end(c);
-}
-
-/* os_errno: 0 for an orderly end of file. */
-static void end_by_loss(struct connection *c, int os_errno)
-{
-	if (c->end_text[0])
-		error_set(&c->gone, COVE_E_LOST,
-			  c->end_cause == COVE_END_NONE ? "the sandbox %s has cut us off: %s"
-							: "the sandbox %s is gone: %s",
-			  c->name, c->end_text);
-	else if (os_errno && os_errno != ECONNRESET)
-		error_set_errno(&c->gone, COVE_E_LOST, os_errno,
-				"the link to the sandbox %s failed", c->name);
-	else
-		error_set(&c->gone, COVE_E_LOST, "the sandbox %s is gone: its supervisor ended",
-			  c->name);
-	end(c);
-}
-
-static void on_goodbye(struct connection *c, const struct wire_event *event)
-{
-	_cleanup_(wire_message_freep) ProtobufCMessage *m =
-		wire_message_unpack(&cove__wire__goodbye__descriptor, event->data, event->size);
-	if (!m)
-		return; /* its last word only makes the message better; the end comes anyway */
-	const Cove__Wire__Goodbye *goodbye = (const Cove__Wire__Goodbye *)m;
-	c->end_cause = goodbye->cause <= COVE_END_SUPERVISOR_DIED ? goodbye->cause : COVE_END_NONE;
-	if (goodbye->text)
-		snprintf(c->end_text, sizeof(c->end_text), "%s", goodbye->text);
-}
-
-/* ---- writing ---- */
-
-void connection_flush(struct connection *c)
-{
-	struct iovec iov[OUTPUT_IOVS];
-	int n;
-
-	c->blocked = false;
-	while (!c->deaf && (n = wire_link_output(c->link, iov, OUTPUT_IOVS)) > 0) {
-		struct msghdr message = { .msg_iov = iov, .msg_iovlen = (size_t)n };
-		ssize_t k = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-		int e = k < 0 ? errno : 0;
-		wire_link_sent(c->link, k > 0 ? (size_t)k : 0);
-		if (e == EINTR)
-			continue;
-		if (e == EAGAIN) {
-			c->blocked = true;
-			break;
-		}
-		/*
-		 * The peer is gone, but what it said before may still be there to be read: only
-		 * reading finds the end.
-		 */
-		if (e)
-			c->deaf = true;
-	}
-	if (c->blocked && c->reading && !c->polls_output)
-		(void)eventfd_write(c->wake_fd, 1);
-	stream_wake(&c->room);
-}
-
-/* ---- reading ---- */
-
-static void dispatch(struct connection *c, const struct wire_event *event)
-{
-	struct stream *stream = event->userdata;
-
-	switch (event->kind) {
-	case WIRE_EVENT_SYNCED:
-		if (c->synced)
-			end_by_violation(c, "the supervisor started it anew");
-		c->synced = true;
-		break;
-	case WIRE_EVENT_RESYNC_WANTED:
-		end_by_violation(c, "the supervisor could not make sense of what it got");
-		break;
-	case WIRE_EVENT_GOODBYE:
-		on_goodbye(c, event);
-		break;
-	case WIRE_EVENT_MESSAGE:
-	case WIRE_EVENT_DATA:
-	case WIRE_EVENT_EOF:
-		if (!stream || !stream->id)
-			break;
-		stream->ops->event(stream, event);
-		stream_wake(stream);
-		break;
-	default: /* HELLO, PONG, CREDIT: the engine has dealt with them */
-		break;
+	LIST_FOREACH (i, &stream->waiters) {
+		struct waiter *w = LIST_ENTRY(i, struct waiter, in_stream);
+		if (w->news & news)
+			wake(w);
 	}
 }
 
-/* What is there to read. 1: something was; 0: nothing, for now; the connection may be gone. */
-static int receive(struct connection *c)
+void stream_owes(struct connection *c, struct stream *stream)
 {
-	uint8_t *p;
-	size_t size;
-	wire_link_input(c->link, &p, &size);
-	ssize_t n = recv(c->fd, p, size, MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return 0;
-	if (n <= 0) {
-		end_by_loss(c, n < 0 ? errno : 0);
-		return 1;
-	}
+	if (list_empty(&stream->in_owing))
+		list_append(&c->owing, &stream->in_owing);
+}
 
-	struct wire_event event;
-	int r;
-	wire_link_received(c->link, (size_t)n);
-	while (!c->gone.code && (r = wire_link_next(c->link, &event)) != 0) {
-		if (r == -ENOMEM) {
-			error_set(&c->gone, COVE_E_NO_MEMORY,
-				  "out of memory while reading from the sandbox %s", c->name);
-			end(c);
-		} else if (r < 0) {
-			end_by_violation(c, wire_link_error(c->link));
-		} else {
-			dispatch(c, &event);
-		}
+/* ---- shared by all streams ---- */
+
+bool connection_take_wide(struct connection *c)
+{
+	if (c->n_wide == WIDE_MAX)
+		return false;
+	c->n_wide++;
+	return true;
+}
+
+void connection_return_wide(struct connection *c)
+{
+	c->n_wide--;
+}
+
+void connection_lend_buffer(struct connection *c, struct buffer *empty)
+{
+	if (c->n_spare == 0)
+		return;
+	struct buffer *spare = &c->spare[--c->n_spare];
+	empty->data = spare->data;
+	empty->allocated = spare->allocated;
+}
+
+void connection_return_buffer(struct connection *c, struct buffer *empty)
+{
+	if (empty->allocated == 0)
+		return;
+	if (c->n_spare < SPARE_BUFFERS) {
+		c->spare[c->n_spare++] = *empty;
+		buffer_init(empty, empty->max);
+	} else {
+		buffer_done(empty);
 	}
-	connection_flush(c);
-	return 1;
+}
+
+/* ---- waiting ---- */
+
+static void enlist(struct waiter *w, struct stream *stream)
+{
+	list_append(&w->connection->waiters, &w->in_connection);
+	list_append(&stream->waiters, &w->in_stream);
+}
+
+static void delist(struct waiter *w)
+{
+	list_remove(&w->in_connection);
+	list_remove(&w->in_stream);
 }
 
 /* Sleeps until the socket has something, with the lock let go of. */
-static void poll_socket(struct connection *c, uint64_t left_ns)
+static void poll_socket(struct waiter *w, struct stream *stream, uint64_t left_ns)
 {
-	c->polls_output = c->blocked;
+	struct connection *c = w->connection;
 	struct pollfd fds[] = {
 		{ .fd = c->fd, .events = (short)(POLLIN | (c->blocked ? POLLOUT : 0)) },
 		{ .fd = c->wake_fd, .events = POLLIN },
@@ -377,11 +333,15 @@ static void poll_socket(struct connection *c, uint64_t left_ns)
 		.tv_nsec = (long)(left_ns % 1000000000),
 	};
 
+	enlist(w, stream);
+	c->polls_output = c->blocked;
 	c->reading = true;
+	loop_tell(c);
 	pthread_mutex_unlock(&c->lock);
 	int n = ppoll(fds, ARRAY_SIZE(fds), left_ns == DEADLINE_NEVER ? NULL : &timeout, NULL);
 	pthread_mutex_lock(&c->lock);
 	c->reading = false;
+	delist(w);
 
 	if (n <= 0)
 		return; /* time, or a signal: the caller looks again */
@@ -393,9 +353,10 @@ static void poll_socket(struct connection *c, uint64_t left_ns)
 }
 
 /* Sleeps until somebody else has read something for the stream, or passes the reader's role on. */
-static void sleep_until_woken(struct connection *c, struct stream *stream, uint64_t deadline)
+static void sleep_until_woken(struct waiter *w, struct stream *stream, uint64_t deadline)
 {
-	struct waiter w = { .woken = false };
+	struct connection *c = w->connection;
+	pthread_cond_t cond;
 	pthread_condattr_t attributes;
 	struct timespec until = {
 		.tv_sec = (time_t)(deadline / 1000000000),
@@ -404,31 +365,39 @@ static void sleep_until_woken(struct connection *c, struct stream *stream, uint6
 
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&w.cond, &attributes);
+	pthread_cond_init(&cond, &attributes);
 	pthread_condattr_destroy(&attributes);
-	list_append(&c->waiters, &w.in_connection);
-	list_append(&stream->waiters, &w.in_stream);
+	w->cond = &cond;
+	enlist(w, stream);
+	loop_tell(c);
 
 	int r = 0;
-	while (!w.woken && r == 0)
-		r = deadline == DEADLINE_NEVER ? pthread_cond_wait(&w.cond, &c->lock)
-					       : pthread_cond_timedwait(&w.cond, &c->lock, &until);
+	while (!w->woken && r == 0)
+		r = deadline == DEADLINE_NEVER ? pthread_cond_wait(&cond, &c->lock)
+					       : pthread_cond_timedwait(&cond, &c->lock, &until);
 
-	list_remove(&w.in_connection);
-	list_remove(&w.in_stream);
-	pthread_cond_destroy(&w.cond);
+	delist(w);
+	pthread_cond_destroy(&cond);
 }
 
-int connection_wait(struct connection *c, struct stream *stream, uint64_t deadline)
+int connection_wait(struct connection *c, struct stream *stream, enum stream_news news,
+		    uint64_t deadline)
 {
-	if (c->gone.code || (!c->reading && receive(c)))
+	if (c->gone.code || (!c->reading && connection_receive(c)))
 		return 0;
 	uint64_t now = deadline == DEADLINE_NEVER ? 0 : clock_monotonic_ns();
 	if (now >= deadline)
 		return -ETIMEDOUT;
+	struct waiter w = { .news = news, .connection = c };
 	if (c->reading)
-		sleep_until_woken(c, stream, deadline);
+		sleep_until_woken(&w, stream, deadline);
 	else
-		poll_socket(c, deadline == DEADLINE_NEVER ? DEADLINE_NEVER : deadline - now);
+		poll_socket(&w, stream,
+			    deadline == DEADLINE_NEVER ? DEADLINE_NEVER : deadline - now);
 	return 0;
+}
+
+int connection_wait_room(struct connection *c, uint64_t deadline)
+{
+	return connection_wait(c, &c->room, STREAM_ALL, deadline);
 }

@@ -10,14 +10,16 @@
  * hands every event to the stream it belongs to, and wakes the threads that wait there. When it has
  * what it came for it passes the role on to another waiter (connection_unlock() does). Everything
  * is written at once by the thread that has something to say, as far as the socket takes it; the
- * rest is written by the reader.
+ * rest is written by the reader. An event loop is one more reader, which comes when the descriptor
+ * of connection_fd() tells it to.
  *
- * Every function but connection_new() and connection_free() is called with the lock held, and so
- * are the functions of struct stream_ops.
+ * Every function but connection_new(), connection_unref() and connection_lock() is called with the
+ * lock held, and so are the functions of struct stream_ops.
  */
 
 #include <stdint.h>
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/list.h"
 #include "wire/message.h"
@@ -25,12 +27,24 @@
 struct connection;
 struct stream;
 
+/* What somebody waits for, or is woken by. */
+enum stream_news {
+	STREAM_EVENT = 1, /* something can be received */
+	STREAM_INPUT = 2, /* standard input was sent, or is not wanted any more */
+	STREAM_STATE = 4, /* it started or ended, a request was answered */
+	STREAM_ALL = 7,
+};
+
 struct stream_ops {
-	/* Something came in on the stream. The waiters are woken after it. */
+	/* Something came in on the stream; wakes its waiters. May free the stream. */
 	void (*event)(struct stream *stream, const struct wire_event *event);
 	/* The stream's standard input, as in struct wire_source. NULL: it has none. */
 	size_t (*peek)(struct stream *stream, size_t max, struct wire_chunk *ret);
 	void (*consumed)(struct stream *stream, size_t n);
+	/* There is room again for what could not be queued; see stream_owes(). */
+	void (*pay)(struct stream *stream);
+	/* The connection is gone; the waiters have been woken. May free the stream. NULL: nothing. */
+	void (*lost)(struct stream *stream);
 };
 
 /* The part of a request (request.h) or a process (process.h) that the connection knows. */
@@ -38,6 +52,9 @@ struct stream {
 	const struct stream_ops *ops;
 	uint32_t id; /* 0: not open */
 	struct list waiters;
+	struct list in_open;  /* among the connection's open streams */
+	struct list in_owing; /* among those with something that found no room in the queue */
+	struct list in_ready; /* among those that connection_dispatch() is to return */
 };
 
 /* A point in time by clock_monotonic_ns(). */
@@ -46,13 +63,24 @@ uint64_t deadline_after_ms(uint64_t ms);
 /* timeout_ms < 0 is for ever, as in poll(). */
 uint64_t deadline_from_timeout(int timeout_ms);
 
+/* ---- life ---- */
+
 /*
  * Takes over fd, a connected stream socket, on success. name is the sandbox's, for messages.
  * Negative errno.
  */
 int connection_new(int fd, const char *name, struct connection **ret);
-struct connection *connection_free(struct connection *c);
-DEFINE_CLEANUP(struct connection *, connection_free)
+/* References: the handle's, and one of each process. The last closes the descriptors. */
+void connection_ref(struct connection *c);
+struct connection *connection_unref(struct connection *c);
+DEFINE_CLEANUP(struct connection *, connection_unref)
+/* For who knows that another reference is left, and holds the lock. */
+void connection_drop_ref(struct connection *c);
+/*
+ * The owner of the handle lets go of it: cuts the connection, whoever still waits on it, and drops
+ * its reference.
+ */
+struct connection *connection_cut(struct connection *c);
 
 void connection_lock(struct connection *c);
 void connection_unlock(struct connection *c);
@@ -61,25 +89,31 @@ void connection_unlock(struct connection *c);
 struct wire_link *connection_link(struct connection *c);
 void connection_flush(struct connection *c);
 
+/* ---- streams ---- */
+
 void stream_init(struct stream *stream, const struct stream_ops *ops);
 /*
  * Opens the stream by its request. Waits for room where a great deal is waiting to be sent;
- * -ETIMEDOUT when there is none by the deadline. -EPIPE when the connection is gone, -EMSGSIZE,
- * -ENOMEM and others of wire_link_open().
+ * -ETIMEDOUT when there is none by the deadline (0: does not wait). -EPIPE when the connection is
+ * gone, -EMSGSIZE, -ENOMEM and others of wire_link_open().
  */
 int stream_open(struct connection *c, struct stream *stream, uint8_t type,
 		const ProtobufCMessage *message, uint64_t deadline);
 /* Nothing of the stream comes in afterwards. Safe on one that is not open. */
 void stream_close(struct connection *c, struct stream *stream);
-/* For what wakes waiters without an event, such as a source that was used up. */
-void stream_wake(struct stream *stream);
+void stream_wake(struct stream *stream, enum stream_news news);
+/* Something has to be sent that found no room in the queue: ops->pay() is called when there is. */
+void stream_owes(struct connection *c, struct stream *stream);
 
 /*
- * Waits until something happened to the stream, reading for everybody if nobody else does. May
- * return early: call it in a loop around the condition, of which connection_gone() is a part.
- * -ETIMEDOUT when the deadline has passed and nothing was there to read.
+ * Waits until there is news of the stream, reading for everybody if nobody else does. May return
+ * early: call it in a loop around the condition, of which connection_gone() is a part. -ETIMEDOUT
+ * when the deadline has passed and nothing was there to read.
  */
-int connection_wait(struct connection *c, struct stream *stream, uint64_t deadline);
+int connection_wait(struct connection *c, struct stream *stream, enum stream_news news,
+		    uint64_t deadline);
+/* The same for room in the queue of what is to be sent. */
+int connection_wait_room(struct connection *c, uint64_t deadline);
 
 /* 0 while the connection works; else the COVE_E_* code of why not, and *err. */
 int connection_gone(const struct connection *c, struct cove_error *err);
@@ -89,5 +123,31 @@ int connection_gone(const struct connection *c, struct cove_error *err);
  */
 unsigned connection_end_cause(const struct connection *c);
 const char *connection_end_text(const struct connection *c);
+
+/* ---- event loops ---- */
+
+/* The descriptor to poll for reading, made when it is first asked for. Negative errno. */
+int connection_fd(struct connection *c);
+/* Puts the stream in line for connection_dispatch(), if it is not there yet. */
+void stream_ready(struct connection *c, struct stream *stream);
+/*
+ * Reads and writes without waiting, then takes up to max streams out of the line of the ready.
+ * Negative: a COVE_E_* code, when the connection is gone and nobody is in line any more.
+ */
+int connection_dispatch(struct connection *c, struct stream **ret, size_t max,
+			struct cove_error *err);
+
+/* ---- shared by all streams ---- */
+
+/*
+ * A window of WIRE_WINDOW_MAX for one channel, instead of the initial one. False: there are enough
+ * of those. To be given back when the stream is closed.
+ */
+bool connection_take_wide(struct connection *c);
+void connection_return_wide(struct connection *c);
+
+/* Memory for output goes round: whoever has none waiting keeps none. */
+void connection_lend_buffer(struct connection *c, struct buffer *empty);
+void connection_return_buffer(struct connection *c, struct buffer *empty);
 
 #endif

@@ -13,7 +13,7 @@ _public_ const char *cove_version(void)
 
 static const char *name_of(const char *const *names, size_t n, int number)
 {
-	return number >= 0 && (size_t)number < n ? names[number] : "unknown";
+	return number >= 0 && (size_t)number < n && names[number] ? names[number] : "unknown";
 }
 
 _public_ const char *cove_cause_name(enum cove_cause cause)
@@ -25,6 +25,17 @@ _public_ const char *cove_cause_name(enum cove_cause cause)
 		[COVE_CAUSE_STOPPED] = "stopped",
 	};
 	return name_of(names, ARRAY_SIZE(names), (int)cause);
+}
+
+_public_ const char *cove_event_name(enum cove_event_kind kind)
+{
+	static const char *const names[] = {
+		[COVE_EVENT_STARTED] = "started", [COVE_EVENT_STDOUT] = "stdout",
+		[COVE_EVENT_STDERR] = "stderr",	  [COVE_EVENT_STDIN_ERROR] = "stdin_error",
+		[COVE_EVENT_GAP] = "gap",	  [COVE_EVENT_EXITED] = "exited",
+		[COVE_EVENT_FAILED] = "failed",	  [COVE_EVENT_LOST] = "lost",
+	};
+	return name_of(names, ARRAY_SIZE(names), (int)kind);
 }
 
 _public_ const char *cove_end_cause_name(enum cove_end_cause cause)

@@ -17,7 +17,11 @@
 #define MEMORY_MIN   (128ULL << 20)
 #define MEMORY_MAX   (1ULL << 40)
 #define HOSTNAME_MAX 63
-#define SIGNAL_MAX   64 /* of Linux on x86-64 */
+#define SIGNAL_MAX   64	   /* of Linux on x86-64 */
+#define SIZE_MAX_TTY 65535 /* of struct winsize */
+/* What the agent gives to a session's output. */
+#define REPLAY_MIN 4096
+#define REPLAY_MAX (64u << 20)
 
 int options_read(void *ret, size_t size, const void *options, const char *name,
 		 struct cove_error *err)
@@ -132,7 +136,7 @@ int options_check_sandbox(const struct cove_sandbox_options *o, struct cove_erro
 
 /* ---- commands ---- */
 
-static int check_stdin(const struct cove_exec_options *o, struct cove_error *err)
+static int check_stdin(const struct cove_exec_options *o, bool buffered, struct cove_error *err)
 {
 	switch (o->stdin_mode) {
 	case COVE_STDIN_NULL:
@@ -146,6 +150,12 @@ static int check_stdin(const struct cove_exec_options *o, struct cove_error *err
 			return error_set(err, COVE_E_INVALID, "stdin_data: NULL, but not 0 bytes");
 		return 0;
 	case COVE_STDIN_PIPE:
+		if (o->stdin_data || o->stdin_bytes)
+			return error_set(err, COVE_E_INVALID,
+					 "stdin_data: is given, but stdin_mode is not "
+					 "COVE_STDIN_BYTES");
+		if (!buffered)
+			return 0;
 		return error_set(err, COVE_E_INVALID,
 				 "stdin_mode: COVE_STDIN_PIPE is for streams, and this call would "
 				 "never return");
@@ -183,7 +193,58 @@ static int check_rlimits(const struct cove_exec_options *o, struct cove_error *e
 	return 0;
 }
 
-int options_check_exec(const struct cove_exec_options *o, struct cove_error *err)
+static int check_terminal(const struct cove_exec_options *o, struct cove_error *err)
+{
+	if (!o->tty && (o->rows || o->cols))
+		return error_set(err, COVE_E_INVALID, "%s: is given, but tty is not",
+				 o->rows ? "rows" : "cols");
+	if (o->rows > SIZE_MAX_TTY)
+		return error_set(err, COVE_E_INVALID, "rows: %u is more than %d", o->rows,
+				 SIZE_MAX_TTY);
+	if (o->cols > SIZE_MAX_TTY)
+		return error_set(err, COVE_E_INVALID, "cols: %u is more than %d", o->cols,
+				 SIZE_MAX_TTY);
+	return 0;
+}
+
+static int check_flags(unsigned flags, struct cove_error *err)
+{
+	if (flags & ~COVE_EXEC_NONBLOCK)
+		return error_set(err, COVE_E_INVALID, "flags: 0x%x has unknown ones", flags);
+	return 0;
+}
+
+static int check_id(const char *id, struct cove_error *err)
+{
+	if (id && !session_id_valid(id, strlen(id)))
+		return error_set(err, COVE_E_INVALID,
+				 "id: \"%s\" is not of the form [A-Za-z0-9][A-Za-z0-9_.-]{0,%d}",
+				 id, SESSION_ID_MAX_BYTES - 1);
+	return 0;
+}
+
+static int check_output(const struct cove_exec_options *o, struct cove_error *err)
+{
+	if ((unsigned)o->output_policy > COVE_OUTPUT_KILL)
+		return error_set(err, COVE_E_INVALID, "output_policy: %d is not one",
+				 (int)o->output_policy);
+	if (o->replay_bytes && (o->replay_bytes < REPLAY_MIN || o->replay_bytes > REPLAY_MAX))
+		return error_set(err, COVE_E_INVALID,
+				 "replay_bytes: %llu is not between 4 KiB and 64 MiB",
+				 (unsigned long long)o->replay_bytes);
+	return 0;
+}
+
+static int check_buffered(const struct cove_exec_options *o, struct cove_error *err)
+{
+	if (o->flags)
+		return error_set(err, COVE_E_INVALID, "flags: they are for streams");
+	if (o->user_data)
+		return error_set(err, COVE_E_INVALID, "user_data: it is for streams");
+	return 0;
+}
+
+int options_check_exec(const struct cove_exec_options *o, bool buffered, struct cove_error *err)
 {
 	int r = check_path("cwd", o->cwd, err);
 	if (r == 0)
@@ -191,20 +252,41 @@ int options_check_exec(const struct cove_exec_options *o, struct cove_error *err
 	if (r == 0)
 		r = check_env(o->env, err);
 	if (r == 0)
-		r = check_stdin(o, err);
+		r = check_stdin(o, buffered, err);
 	if (r == 0)
 		r = check_rlimits(o, err);
+	if (r == 0)
+		r = check_output(o, err);
+	if (r == 0)
+		r = check_terminal(o, err);
+	if (r == 0)
+		r = check_id(o->id, err);
+	if (r == 0)
+		r = check_flags(o->flags, err);
+	if (r == 0 && buffered)
+		r = check_buffered(o, err);
 	if (r < 0)
 		return r;
 	if (o->timeout_signal < 0 || o->timeout_signal > SIGNAL_MAX)
 		return error_set(err, COVE_E_INVALID, "timeout_signal: %d is no signal",
 				 o->timeout_signal);
-	if ((unsigned)o->output_policy > COVE_OUTPUT_KILL)
-		return error_set(err, COVE_E_INVALID, "output_policy: %d is not one",
-				 (int)o->output_policy);
-	if (o->id && !session_id_valid(o->id, strlen(o->id)))
+	return 0;
+}
+
+int options_check_open(const char *id, const struct cove_open_options *o, struct cove_error *err)
+{
+	if (!id)
+		return error_set(err, COVE_E_INVALID, "id: it must be given");
+	int r = check_id(id, err);
+	if (r == 0)
+		r = check_flags(o->flags, err);
+	if (r < 0)
+		return r;
+	if ((unsigned)o->from > COVE_FROM_OFFSET)
+		return error_set(err, COVE_E_INVALID, "from: %d is not one", (int)o->from);
+	if (o->from != COVE_FROM_OFFSET && (o->stdout_offset || o->stderr_offset))
 		return error_set(err, COVE_E_INVALID,
-				 "id: \"%s\" is not of the form [A-Za-z0-9][A-Za-z0-9_.-]{0,%d}",
-				 o->id, SESSION_ID_MAX_BYTES - 1);
+				 "%s: is given, but from is not COVE_FROM_OFFSET",
+				 o->stdout_offset ? "stdout_offset" : "stderr_offset");
 	return 0;
 }

@@ -15,7 +15,11 @@ int options_read(void *ret, size_t size, const void *options, const char *name,
 
 int options_check_name(const char *name, struct cove_error *err);
 int options_check_sandbox(const struct cove_sandbox_options *options, struct cove_error *err);
-int options_check_exec(const struct cove_exec_options *options, struct cove_error *err);
+/* buffered: for cove_exec(), which has no use for some of them. */
+int options_check_exec(const struct cove_exec_options *options, bool buffered,
+		       struct cove_error *err);
+int options_check_open(const char *id, const struct cove_open_options *options,
+		       struct cove_error *err);
 
 size_t options_count(const char *const *strings); /* of a NULL-terminated array, or NULL */
 

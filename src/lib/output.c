@@ -17,110 +17,118 @@ struct owned_output {
 };
 
 struct collector {
-	const struct output_limit *limit;
+	struct process *process;
+	struct output_limit limit;
 	struct keep keeps[2];
-	cove_output *output;
+	bool dropped; /* bytes that were there, or had been */
+	bool killed;  /* by us, for passing the limit */
 };
 
-static int keep_output(struct collector *c, const struct process_event *event)
+static int keep_output(struct collector *c, const struct cove_event *event)
 {
-	unsigned i = event->kind == PROCESS_STDOUT ? 0 : 1;
-	size_t n = event->size;
-	if (c->limit->policy == COVE_OUTPUT_KILL) {
+	size_t n = event->bytes;
+	if (c->limit.policy == COVE_OUTPUT_KILL) {
 		/*
 		 * The guest kills it for passing the limit. That takes a moment, and a guest that
 		 * does not do it must not fill our memory.
 		 */
 		uint64_t kept = (uint64_t)c->keeps[0].size + c->keeps[1].size;
-		n = (size_t)MIN((uint64_t)n, c->limit->bytes - kept);
+		n = (size_t)MIN((uint64_t)n, c->limit.bytes - kept);
+		if (n < event->bytes && !c->limit.enforced && !c->killed) {
+			process_kill_nowait(c->process);
+			c->killed = true;
+		}
+		c->dropped |= n < event->bytes;
 	}
-	return keep_add(&c->keeps[i], event->data, n);
+	return keep_add(&c->keeps[event->stream == COVE_STDOUT ? 0 : 1], event->data, n);
 }
 
-static void take_end(struct collector *c, const struct process_event *event)
+static int receive_all(struct collector *c, struct cove_error *err)
 {
-	c->output->exit = event->exit;
-	c->output->stdout_total = event->totals[0];
-	c->output->stderr_total = event->totals[1];
-}
-
-/* 1: go on; 0: that was the end. */
-static int take_event(struct collector *c, const struct process_event *event,
-		      struct cove_error *err)
-{
-	switch (event->kind) {
-	case PROCESS_STARTED:
-		c->output->pid = event->pid;
-		snprintf((char *)c->output->id, SESSION_ID_MAX_BYTES + 1, "%s", event->id);
-		return 1;
-	case PROCESS_STDOUT:
-	case PROCESS_STDERR:
-		if (keep_output(c, event) < 0)
-			return error_set(err, COVE_E_NO_MEMORY, "out of memory for the output");
-		return 1;
-	case PROCESS_STDIN_ERROR:
-		c->output->stdin_errno = event->os_errno;
-		return 1;
-	case PROCESS_GAP: /* shows as a total that is larger than what is there */
-		return 1;
-	case PROCESS_EXITED:
-		take_end(c, event);
-		return 0;
-	case PROCESS_FAILED:
-	case PROCESS_LOST:
-		break;
+	const struct cove_event *event;
+	int r;
+	while ((r = process_recv(c->process, DEADLINE_NEVER, &event, err)) > 0) {
+		if (event->kind == COVE_EVENT_STDOUT || event->kind == COVE_EVENT_STDERR) {
+			if (keep_output(c, event) < 0)
+				return error_set(err, COVE_E_NO_MEMORY,
+						 "out of memory for the output");
+		} else if (event->kind == COVE_EVENT_GAP) {
+			c->dropped = true;
+		}
 	}
-	if (err)
-		*err = *event->error;
-	return event->error->code;
+	return r;
 }
 
-static int finish(struct collector *c, struct owned_output *owned, struct cove_error *err)
+static int take_output(struct collector *c, struct owned_output *owned, struct cove_error *err)
 {
-	cove_output *o = c->output;
+	cove_output *o = &owned->output;
 	if (keep_take(&c->keeps[0], &owned->stdout_data, &o->stdout_bytes) < 0 ||
 	    keep_take(&c->keeps[1], &owned->stderr_data, &o->stderr_bytes) < 0)
 		return error_set(err, COVE_E_NO_MEMORY, "out of memory for the output");
 	o->stdout_data = owned->stdout_data;
 	o->stderr_data = owned->stderr_data;
-	o->limited = o->stdout_total > o->stdout_bytes || o->stderr_total > o->stderr_bytes ||
-		     o->exit.cause == COVE_CAUSE_OUTPUT_LIMIT;
 	return 0;
 }
 
-int output_collect(struct process *p, const struct output_limit *limit, cove_output **ret,
-		   struct cove_error *err)
+static void take_end(const struct collector *c, const struct cove_event *end,
+		     struct owned_output *owned)
+{
+	cove_output *o = &owned->output;
+	snprintf(owned->id, sizeof(owned->id), "%s", end->id);
+	o->id = owned->id;
+	o->pid = end->pid;
+	o->exit = end->exit;
+	if (c->killed && o->exit.cause == COVE_CAUSE_KILLED)
+		o->exit.cause = COVE_CAUSE_OUTPUT_LIMIT;
+	o->stdout_total = end->stdout_total;
+	o->stderr_total = end->stderr_total;
+	o->stdin_errno = end->os_errno;
+	o->limited = c->dropped || c->keeps[0].cut || c->keeps[1].cut ||
+		     o->exit.cause == COVE_CAUSE_OUTPUT_LIMIT;
+}
+
+static int collect(struct collector *c, struct owned_output *owned, struct cove_error *err)
+{
+	struct cove_event end;
+	int r = receive_all(c, err);
+	if (r == 0)
+		r = process_result(c->process, &end, err);
+	if (r == 0)
+		r = take_output(c, owned, err);
+	if (r < 0)
+		return r;
+	take_end(c, &end, owned);
+	return 0;
+}
+
+static int timed_out(struct process *p, struct cove_error *err)
+{
+	uint64_t timeout_ms = process_get_options(p)->timeout_ms;
+	if (!timeout_ms)
+		return error_set(err, COVE_E_TIMEOUT, "the command ran into its time limit");
+	return error_set(err, COVE_E_TIMEOUT, "the command ran into its time limit of %llu ms",
+			 (unsigned long long)timeout_ms);
+}
+
+int output_collect(struct process *p, cove_output **ret, struct cove_error *err)
 {
 	struct owned_output *owned = calloc(1, sizeof(*owned));
-	if (!owned) {
-		process_kill_nowait(p);
+	if (!owned)
 		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
-	}
 	_cleanup_(cove_output_freep) cove_output *output = &owned->output;
-	output->id = owned->id;
 
-	struct collector c = { .limit = limit, .output = output };
+	struct collector c = { .process = p, .limit = process_get_options(p)->limit };
 	for (unsigned i = 0; i < 2; i++)
-		keep_init(&c.keeps[i], limit->bytes, limit->policy == COVE_OUTPUT_TAIL);
-
-	struct process_event event;
-	int r;
-	do {
-		r = process_recv(p, DEADLINE_NEVER, &event, err);
-		if (r > 0)
-			r = take_event(&c, &event, err);
-	} while (r > 0);
-	if (r == 0)
-		r = finish(&c, owned, err);
-	else if (r == COVE_E_NO_MEMORY)
-		process_kill_nowait(p);
-
+		keep_init(&c.keeps[i], c.limit.bytes, c.limit.policy == COVE_OUTPUT_TAIL);
+	int r = collect(&c, owned, err);
 	for (unsigned i = 0; i < 2; i++)
 		keep_done(&c.keeps[i]);
 	if (r < 0)
 		return r;
+	if (output->exit.cause == COVE_CAUSE_TIMED_OUT)
+		r = timed_out(p, err);
 	*ret = TAKE_PTR(output);
-	return 0;
+	return r;
 }
 
 static int as_text(const char *data, size_t n, const char *which, const char **ret,

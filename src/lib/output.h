@@ -11,17 +11,10 @@
 
 DEFINE_CLEANUP(cove_output *, cove_output_free)
 
-struct output_limit {
-	uint64_t bytes;
-	enum cove_output_policy policy;
-};
-
 /*
- * Receives from the process until it ends. *ret is set on success; the end may be of any kind.
- * START, LOST, PROTOCOL and others as the process gave them; NO_MEMORY kills the command, since
- * nobody is left to read what it writes.
+ * Receives from the process until it ends, and keeps what its limit allows. TIMEOUT sets *ret, too.
+ * START, LOST, PROTOCOL and others as the process gave them; NO_MEMORY, which leaves it running.
  */
-int output_collect(struct process *p, const struct output_limit *limit, cove_output **ret,
-		   struct cove_error *err);
+int output_collect(struct process *p, cove_output **ret, struct cove_error *err);
 
 #endif

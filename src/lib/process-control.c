@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What is asked of a running command: reading its standard input, signals. */
+/* What is asked of a command. */
 
 #include <errno.h>
 #include <string.h>
@@ -9,93 +9,40 @@
 #include "base/macro.h"
 #include "lib/process-internal.h"
 
-/* ---- standard input ---- */
+#define SIGNAL_MAX 64 /* of Linux on x86-64 */
 
-size_t process_on_peek(struct stream *stream, size_t max, struct wire_chunk *ret)
+static int may_not(struct process *p, struct cove_error *err)
 {
-	struct process *p = CONTAINER_OF(stream, struct process, stream);
-	if (p->input_held)
-		return 0;
-	size_t n = MIN(max, p->input_size);
-	*ret = (struct wire_chunk){
-		.offset = p->input_offset,
-		.iov[0] = { .iov_base = (void *)p->input, .iov_len = n },
-	};
-	return n;
+	if (p->options.attaches && !p->options.writable)
+		return error_set(err, COVE_E_DENIED, "the process was opened to look only");
+	return process_not_running(p, err);
 }
 
-void process_on_consumed(struct stream *stream, size_t n)
+/* message has its number in *number. */
+static int send_request(struct process *p, uint8_t type, ProtobufCMessage *message,
+			uint32_t *number, struct cove_error *err)
 {
-	struct process *p = CONTAINER_OF(stream, struct process, stream);
-	p->input += n;
-	p->input_size -= n;
-	p->input_offset += n;
-	if (p->input_size == 0)
-		stream_wake(stream); /* process_stdin_write() is done */
-}
-
-static int input_refused(struct process *p, struct cove_error *err)
-{
-	int r = process_not_running(p, err);
-	if (r < 0)
-		return r;
-	if (p->input_errno)
-		return error_set_errno(err, COVE_E_SYSTEM, p->input_errno,
-				       "the command does not read its standard input any more");
+	struct connection *c = p->connection;
+	for (;;) {
+		int r = may_not(p, err);
+		if (r < 0)
+			return r;
+		*number = p->last_request + 1;
+		r = wire_send_message(connection_link(c), p->stream.id, type, message);
+		if (r == 0)
+			break;
+		if (r != -ENOBUFS)
+			return error_set_errno(err, r == -ENOMEM ? COVE_E_NO_MEMORY : COVE_E_SYSTEM,
+					       r, "cannot send the request");
+		if (p->options.nonblock)
+			return error_set(err, COVE_E_AGAIN, "too much is waiting to be sent");
+		connection_wait_room(c, DEADLINE_NEVER);
+	}
+	p->last_request = *number;
 	return 0;
 }
 
-int process_stdin_write(struct process *p, const void *data, size_t n, struct cove_error *err)
-{
-	struct connection *c = p->connection;
-	connection_lock(c);
-	int r = input_refused(p, err);
-	if (r == 0 && (p->input_closed || p->writing))
-		r = error_set(err, COVE_E_STATE,
-			      p->writing ? "another thread is writing" : "stdin is closed");
-	if (r < 0 || n == 0) {
-		connection_unlock(c);
-		return r;
-	}
-
-	p->writing = true;
-	p->input = data;
-	p->input_size = n;
-	wire_link_ready(connection_link(c), p->stream.id, WIRE_STDIN);
-	connection_flush(c);
-	while (p->input_size > 0 && !connection_gone(c, NULL))
-		connection_wait(c, &p->stream, DEADLINE_NEVER);
-	r = input_refused(p, err);
-	p->input = NULL; /* it is the caller's again */
-	p->input_size = 0;
-	p->writing = false;
-	connection_unlock(c);
-	return r;
-}
-
-int process_stdin_close(struct process *p, struct cove_error *err)
-{
-	struct connection *c = p->connection;
-	int r = 0;
-	connection_lock(c);
-	if (p->writing)
-		r = error_set(err, COVE_E_STATE, "another thread is writing");
-	else if (!p->input_closed && !process_over(p) && !connection_gone(c, NULL)) {
-		r = wire_link_send_eof(connection_link(c), p->stream.id, WIRE_STDIN,
-				       p->input_offset);
-		if (r < 0)
-			r = error_set_errno(err, COVE_E_SYSTEM, r, "cannot close stdin");
-		else
-			p->input_closed = true;
-		connection_flush(c);
-	}
-	connection_unlock(c);
-	return r;
-}
-
-/* ---- signals ---- */
-
-/* Sends a request with an answer and waits for it. message has the number in *number. */
+/* Sends a request with an answer and waits for it. */
 static int ask(struct process *p, uint8_t type, ProtobufCMessage *message, uint32_t *number,
 	       struct cove_error *err)
 {
@@ -103,24 +50,22 @@ static int ask(struct process *p, uint8_t type, ProtobufCMessage *message, uint3
 	struct ack ack = { .done = false };
 
 	connection_lock(c);
-	int r = process_not_running(p, err);
-	if (r == 0) {
-		*number = ack.request = ++p->last_request;
-		r = wire_send_message(connection_link(c), p->stream.id, type, message);
-		if (r < 0)
-			r = error_set_errno(err, COVE_E_SYSTEM, r, "cannot send the request");
-	}
-	if (r == 0) {
+	int r = send_request(p, type, message, number, err);
+	if (r == 0 && !p->options.nonblock) {
+		ack.request = *number;
 		list_append(&p->acks, &ack.entry);
 		connection_flush(c);
 		/* The answer may come after the end that it caused. */
 		while (!ack.done && p->stream.id && p->state != PROCESS_BROKEN &&
 		       !connection_gone(c, NULL))
-			connection_wait(c, &p->stream, DEADLINE_NEVER);
+			connection_wait(c, &p->stream, STREAM_STATE, DEADLINE_NEVER);
 		list_remove(&ack.entry);
 		r = ack.done ? ack.failure.code : process_not_running(p, err);
 		if (ack.failure.code && err)
 			*err = ack.failure;
+		process_settle(p);
+	} else if (r == 0) {
+		connection_flush(c);
 	}
 	connection_unlock(c);
 	return r;
@@ -128,7 +73,7 @@ static int ask(struct process *p, uint8_t type, ProtobufCMessage *message, uint3
 
 int process_signal(struct process *p, int signal, struct cove_error *err)
 {
-	if (signal < 1 || signal > 64)
+	if (signal < 1 || signal > SIGNAL_MAX)
 		return error_set(err, COVE_E_INVALID, "signal: %d is not one", signal);
 	Cove__Wire__Signal m = COVE__WIRE__SIGNAL__INIT;
 	m.signal = (uint32_t)signal;
@@ -139,6 +84,26 @@ int process_kill(struct process *p, struct cove_error *err)
 {
 	Cove__Wire__Kill m = COVE__WIRE__KILL__INIT;
 	return ask(p, WIRE_KILL, &m.base, &m.request, err);
+}
+
+int process_resize(struct process *p, unsigned rows, unsigned cols, struct cove_error *err)
+{
+	if (rows < 1 || rows > UINT16_MAX || cols < 1 || cols > UINT16_MAX)
+		return error_set(err, COVE_E_INVALID, "size: %u by %u is not between 1 and %u",
+				 rows, cols, UINT16_MAX);
+	Cove__Wire__Resize m = COVE__WIRE__RESIZE__INIT;
+	m.rows = rows;
+	m.cols = cols;
+	return ask(p, WIRE_RESIZE, &m.base, &m.request, err);
+}
+
+int process_close_output(struct process *p, enum cove_stream stream, struct cove_error *err)
+{
+	if (stream != COVE_STDOUT && stream != COVE_STDERR)
+		return error_set(err, COVE_E_INVALID, "stream: %d is not one", (int)stream);
+	Cove__Wire__CloseOutput m = COVE__WIRE__CLOSE_OUTPUT__INIT;
+	m.channel = stream == COVE_STDOUT ? WIRE_STDOUT : WIRE_STDERR;
+	return ask(p, WIRE_CLOSE_OUTPUT, &m.base, &m.request, err);
 }
 
 void process_kill_nowait(struct process *p)
@@ -153,4 +118,25 @@ void process_kill_nowait(struct process *p)
 		connection_flush(c);
 	}
 	connection_unlock(c);
+}
+
+int process_id(struct process *p, const char **ret, struct cove_error *err)
+{
+	struct connection *c = p->connection;
+	int r = 0;
+	connection_lock(c);
+	while (!p->id[0]) {
+		process_notice_loss(p);
+		if (p->state == PROCESS_BROKEN)
+			r = process_not_running(p, err);
+		else if (p->options.nonblock)
+			r = error_set(err, COVE_E_AGAIN, "the command has not started yet");
+		if (r < 0)
+			break;
+		connection_wait(c, &p->stream, STREAM_STATE, DEADLINE_NEVER);
+	}
+	if (r == 0)
+		*ret = p->id;
+	connection_unlock(c);
+	return r;
 }

@@ -24,10 +24,10 @@ static const char *output_name(unsigned output)
 
 static void check_total(struct process *p, unsigned i)
 {
-	if (p->state == PROCESS_ENDED && p->outputs[i].received > p->totals[i])
+	const struct output *o = &p->outputs[i];
+	if (p->state == PROCESS_ENDED && o->received > MAX(p->totals[i], o->begins))
 		break_off(p, "%s has %llu bytes, but its end says %llu", output_name(i),
-			  (unsigned long long)p->outputs[i].received,
-			  (unsigned long long)p->totals[i]);
+			  (unsigned long long)o->received, (unsigned long long)p->totals[i]);
 }
 
 static void add_run(struct process *p, unsigned output, size_t size)
@@ -35,50 +35,88 @@ static void add_run(struct process *p, unsigned output, size_t size)
 	for (unsigned back = p->n_runs; back > 0; back--) {
 		struct run *run = &p->runs[(p->first_run + back - 1) % RUNS_MAX];
 		if (run->output == output) {
-			run->size += size;
+			run->size += (uint32_t)size;
 			return;
 		}
 		if (p->n_runs < RUNS_MAX)
 			break; /* only the last one, unless there is no room for another */
 	}
 	assert(p->n_runs < RUNS_MAX);
-	p->runs[(p->first_run + p->n_runs) % RUNS_MAX] = (struct run){ output, size };
+	p->runs[(p->first_run + p->n_runs) % RUNS_MAX] =
+		(struct run){ .output = output, .size = (uint32_t)size };
 	p->n_runs++;
+}
+
+/* False when there are too many already. */
+static bool add_gap(struct output *o, uint64_t end)
+{
+	if (o->n_gaps == GAPS_MAX)
+		return false;
+	o->gaps[o->n_gaps++] = (struct gap){ .at = o->kept, .missing = end - o->kept };
+	o->kept = end;
+	return true;
+}
+
+static void keep(struct process *p, unsigned i, const uint8_t *data, size_t size)
+{
+	struct output *o = &p->outputs[i];
+	if (o->incoming.allocated == 0)
+		connection_lend_buffer(p->connection, &o->incoming);
+	int r = buffer_append(&o->incoming, data, size);
+	if (r < 0) { /* never for want of room: the engine has checked the credit */
+		error_set(&p->failure, COVE_E_NO_MEMORY, "out of memory for the output");
+		process_set_state(p, PROCESS_BROKEN);
+		return;
+	}
+	o->kept += size;
+	add_run(p, i, size);
+	stream_wake(&p->stream, STREAM_EVENT);
+	process_ready(p);
 }
 
 static void on_data(struct process *p, const struct wire_event *event)
 {
 	unsigned i = OUTPUT(event->channel);
 	struct output *o = &p->outputs[i];
-	uint64_t offset = event->offset;
 
 	/* What background processes write after the command's end is not the command's output. */
-	if (p->state == PROCESS_ENDED && o->received >= p->totals[i])
+	if (p->muted || (p->state == PROCESS_ENDED && o->received >= p->totals[i]))
 		return;
-	if (offset != o->received) {
-		if (offset < o->received || !p->resumed || o->received > 0) {
-			break_off(p, "%s jumps from byte %llu to %llu", output_name(i),
-				  (unsigned long long)o->received, (unsigned long long)offset);
-			return;
-		}
-		o->missing = offset;
-		o->received = offset;
-		check_total(p, i);
-		if (p->state == PROCESS_BROKEN)
-			return;
+	if (event->offset != o->received && !p->options.lossy) {
+		break_off(p, "%s jumps from byte %llu to %llu", output_name(i),
+			  (unsigned long long)o->received, (unsigned long long)event->offset);
+		return;
 	}
-
 	size_t size = event->size;
-	if (p->state == PROCESS_ENDED)
-		size = (size_t)MIN((uint64_t)size, p->totals[i] - o->received);
-	int r = buffer_append(&o->incoming, event->data, size);
-	if (r < 0) { /* never for want of room: the engine has checked the credit */
-		error_set(&p->failure, COVE_E_NO_MEMORY, "out of memory for the output");
-		process_set_state(p, PROCESS_BROKEN);
+	o->received = event->offset + size;
+	if (p->state == PROCESS_ENDED) {
+		uint64_t total = MAX(p->totals[i], event->offset);
+		size = (size_t)MIN((uint64_t)size, total - event->offset);
+	}
+	if (size == 0)
+		return;
+	if (event->offset != o->kept && !add_gap(o, event->offset)) {
+		/* Dropped. Its place is as good as its bytes for what is to come. */
+		(void)!wire_link_consumed(connection_link(p->connection), p->stream.id,
+					  event->channel, event->size);
 		return;
 	}
-	o->received += size;
-	add_run(p, i, size);
+	keep(p, i, event->data, size);
+}
+
+static bool begin_output(struct process *p, unsigned i, bool was_there, uint64_t begins)
+{
+	struct output *o = &p->outputs[i];
+	uint64_t wanted = p->options.from_now ? begins : p->options.wanted[i];
+	if (begins < wanted || (begins > 0 && !was_there)) {
+		break_off(p, "%s begins at byte %llu", output_name(i), (unsigned long long)begins);
+		return false;
+	}
+	o->handed = o->kept = wanted;
+	o->begins = o->received = begins;
+	if (begins > wanted && !p->muted)
+		add_gap(o, begins);
+	return true;
 }
 
 static void on_started(struct process *p, const Cove__Wire__Started *m)
@@ -87,9 +125,18 @@ static void on_started(struct process *p, const Cove__Wire__Started *m)
 		break_off(p, "a second start, or one without an id");
 		return;
 	}
+	size_t n = strlen(p->id);
+	if (n > 0 && (n != m->id.len || memcmp(p->id, m->id.data, n) != 0)) {
+		break_off(p, "another session has started than was asked for");
+		return;
+	}
+	bool was_there = p->options.attaches || m->already_running;
+	if (!begin_output(p, 0, was_there, m->stdout_offset) ||
+	    !begin_output(p, 1, was_there, m->stderr_offset))
+		return;
 	memcpy(p->id, m->id.data, m->id.len);
 	p->pid = (int)m->pid;
-	p->resumed = m->already_running;
+	p->started = true;
 	process_set_state(p, PROCESS_RUNNING);
 
 	if (!p->input_held)
@@ -139,6 +186,7 @@ static void on_failed(struct process *p, const Cove__Wire__Failure *m)
 	if (process_complete(p))
 		return; /* the machine died, but we have all that we came for */
 	wire_failure_to_error(m, &p->failure);
+	p->failed = p->state == PROCESS_STARTING && p->failure.code != COVE_E_LOST;
 	process_set_state(p, PROCESS_BROKEN);
 }
 
@@ -147,8 +195,9 @@ static void on_stdin_error(struct process *p, const Cove__Wire__StdinError *m)
 	if (p->input_errno || process_over(p))
 		return;
 	p->input_errno = m->os_errno > 0 && m->os_errno <= 4095 ? (int)m->os_errno : EPIPE;
-	p->input = NULL;
-	p->input_size = 0;
+	process_drop_input(p);
+	stream_wake(&p->stream, STREAM_EVENT);
+	process_ready(p);
 }
 
 static void on_ack(struct process *p, const Cove__Wire__Ack *m)
@@ -160,6 +209,7 @@ static void on_ack(struct process *p, const Cove__Wire__Ack *m)
 		if (m->failure)
 			wire_failure_to_error(m->failure, &ack->failure);
 		ack->done = true;
+		stream_wake(&p->stream, STREAM_STATE);
 	}
 	/* An unknown number answers a request that was not waited for. */
 }
@@ -217,4 +267,9 @@ void process_on_event(struct stream *stream, const struct wire_event *event)
 	else if (event->kind == WIRE_EVENT_DATA)
 		on_data(p, event);
 	/* EOF says nothing that offsets and totals do not say; the engine has checked it. */
+	if (process_complete(p)) {
+		stream_wake(stream, STREAM_EVENT);
+		process_ready(p);
+	}
+	process_settle(p);
 }

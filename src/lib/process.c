@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -22,11 +23,10 @@ void process_set_state(struct process *p, enum process_state state)
 	};
 	assert(allowed[state] & 1u << p->state);
 	p->state = state;
-	if (state == PROCESS_RUNNING)
-		return;
-	/* Nobody reads standard input any more. */
-	p->input = NULL;
-	p->input_size = 0;
+	if (state != PROCESS_RUNNING)
+		process_drop_input(p);
+	stream_wake(&p->stream, STREAM_ALL);
+	process_ready(p);
 }
 
 bool process_over(const struct process *p)
@@ -36,34 +36,140 @@ bool process_over(const struct process *p)
 
 bool process_complete(const struct process *p)
 {
-	return p->state == PROCESS_ENDED && p->outputs[0].received >= p->totals[0] &&
-	       p->outputs[1].received >= p->totals[1];
+	return p->state == PROCESS_ENDED && (p->muted || (p->outputs[0].received >= p->totals[0] &&
+							  p->outputs[1].received >= p->totals[1]));
 }
 
 int process_not_running(struct process *p, struct cove_error *err)
 {
 	if (p->state == PROCESS_ENDED)
 		return error_set(err, COVE_E_STATE, "the command has ended");
+	process_notice_loss(p);
 	if (p->state == PROCESS_BROKEN) {
 		if (err)
 			*err = p->failure;
 		return p->failure.code;
 	}
-	return connection_gone(p->connection, err);
+	return 0;
 }
 
-/* ---- life ---- */
+void process_notice_loss(struct process *p)
+{
+	if (p->state != PROCESS_BROKEN && !process_complete(p) &&
+	    connection_gone(p->connection, &p->failure))
+		process_set_state(p, PROCESS_BROKEN);
+}
 
-const struct stream_ops process_ops = {
+void process_ready(struct process *p)
+{
+	if (p->options.nonblock && p->held)
+		stream_ready(p->connection, &p->stream);
+}
+
+/* ---- the end ---- */
+
+static void close_stream(struct process *p)
+{
+	if (!p->stream.id)
+		return;
+	for (unsigned i = 0; i < N_OUTPUTS; i++) {
+		if (p->outputs[i].wide)
+			connection_return_wide(p->connection);
+		p->outputs[i].wide = false;
+	}
+	stream_close(p->connection, &p->stream);
+}
+
+static void destroy(struct process *p)
+{
+	struct connection *c = p->connection;
+	close_stream(p);
+	process_drop_output(p);
+	process_drop_input(p);
+	list_remove(&p->stream.in_ready);
+	for (unsigned i = 0; i < N_OUTPUTS; i++) {
+		buffer_done(&p->outputs[i].incoming);
+		buffer_done(&p->outputs[i].lent);
+	}
+	free(p);
+	connection_drop_ref(c);
+}
+
+bool process_settle(struct process *p)
+{
+	bool referenced = p->held || p->stdin_held || p->controls > 0;
+	if (!referenced && !process_input_pending(p)) {
+		destroy(p);
+		return true;
+	}
+	/* Nobody is there who could receive; so nobody must wait for that. */
+	if (!p->held)
+		process_mute(p);
+	if ((process_complete(p) || p->state == PROCESS_BROKEN) && list_empty(&p->acks))
+		close_stream(p);
+	return false;
+}
+
+static void send_mute(struct process *p)
+{
+	Cove__Wire__Mute m = COVE__WIRE__MUTE__INIT;
+	int r = wire_send_message(connection_link(p->connection), p->stream.id, WIRE_MUTE, &m.base);
+	p->owes_mute = r == -ENOBUFS || r == -ENOMEM;
+	if (p->owes_mute)
+		stream_owes(p->connection, &p->stream);
+}
+
+void process_mute(struct process *p)
+{
+	if (p->muted)
+		return;
+	p->muted = true;
+	process_drop_output(p);
+	if (!process_over(p) && p->stream.id) {
+		send_mute(p);
+		connection_flush(p->connection);
+	}
+}
+
+/* ---- what the connection calls ---- */
+
+static void on_pay(struct stream *stream)
+{
+	struct process *p = CONTAINER_OF(stream, struct process, stream);
+	if (p->owes_eof)
+		process_send_eof(p);
+	if (p->owes_mute)
+		send_mute(p);
+}
+
+static void on_lost(struct stream *stream)
+{
+	struct process *p = CONTAINER_OF(stream, struct process, stream);
+	process_notice_loss(p);
+	process_settle(p);
+}
+
+static const struct stream_ops process_ops = {
 	.event = process_on_event,
 	.peek = process_on_peek,
 	.consumed = process_on_consumed,
+	.pay = on_pay,
+	.lost = on_lost,
 };
+
+struct process *process_of_stream(struct stream *stream)
+{
+	return CONTAINER_OF(stream, struct process, stream);
+}
+
+/* ---- start ---- */
 
 static int open_failed(struct process *p, int r, struct cove_error *err)
 {
 	if (r == -EPIPE)
 		return connection_gone(p->connection, err);
+	if (r == -ETIMEDOUT)
+		return error_set(err, COVE_E_AGAIN, "too much is waiting to be sent");
 	if (r == -ENOMEM)
 		return error_set(err, COVE_E_NO_MEMORY, "out of memory for the request");
 	if (r == -EMSGSIZE)
@@ -72,194 +178,166 @@ static int open_failed(struct process *p, int r, struct cove_error *err)
 	return error_set_errno(err, COVE_E_SYSTEM, r, "cannot send the request");
 }
 
-int process_start(struct connection *c, const Cove__Wire__Exec *message,
-		  const struct process_input *input, struct process **ret, struct cove_error *err)
+static int give_input(struct process *p, const struct process_options *o)
+{
+	p->input_size = o->input_size;
+	p->input = o->input;
+	if (!o->copy_input || o->input_size == 0)
+		return 0;
+	p->own_input = malloc(o->input_size);
+	if (!p->own_input)
+		return -ENOMEM;
+	p->input = memcpy(p->own_input, o->input, o->input_size);
+	return 0;
+}
+
+static struct process *new_process(struct connection *c, const struct process_options *o)
 {
 	struct process *p = calloc(1, sizeof(*p));
 	if (!p)
-		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
+		return NULL;
 	stream_init(&p->stream, &process_ops);
-	p->connection = c;
 	list_init(&p->acks);
+	p->connection = c;
+	p->options = *o;
+	p->options.input = NULL;
+	p->options.id = NULL;
+	p->held = true;
+	p->input_closed = !o->writable && !o->has_input;
+	buffer_init(&p->buffered, COVE_STDIN_BUFFER_BYTES);
 	for (unsigned i = 0; i < N_OUTPUTS; i++) {
-		buffer_init(&p->outputs[i].incoming, WIRE_INITIAL_WINDOW);
-		buffer_init(&p->outputs[i].lent, WIRE_INITIAL_WINDOW);
+		buffer_init(&p->outputs[i].incoming, WIRE_WINDOW_MAX);
+		buffer_init(&p->outputs[i].lent, WIRE_WINDOW_MAX);
 	}
-	bool reads = message->stdin == COVE__WIRE__EXEC__STDIN__PIPE;
-	p->input_closed = input || !reads;
-	/* With an id of the caller's, it may be a session that has read some of it already. */
-	p->input_held = input && message->has_id;
-	if (input && reads) {
-		p->input = input->data;
-		p->input_size = input->size;
+	if (o->id)
+		snprintf(p->id, sizeof(p->id), "%s", o->id);
+	/* It may be a session that has read some of it already. */
+	p->input_held = o->has_input && o->id;
+	if (o->has_input && give_input(p, o) < 0) {
+		free(p);
+		return NULL;
 	}
+	return p;
+}
+
+int process_start(struct connection *c, const ProtobufCMessage *message,
+		  const struct process_options *options, struct process **ret,
+		  struct cove_error *err)
+{
+	struct process *p = new_process(c, options);
+	if (!p)
+		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
 
 	connection_lock(c);
-	int r = stream_open(c, &p->stream, WIRE_EXEC, &message->base, DEADLINE_NEVER);
-	if (r >= 0 && input && reads) {
-		/* The end is sent with the request: it says where, not when. */
-		r = wire_link_send_eof(connection_link(c), p->stream.id, WIRE_STDIN, input->size);
-		wire_link_ready(connection_link(c), p->stream.id, WIRE_STDIN);
-		connection_flush(c);
-	}
-	if (r < 0)
-		r = open_failed(p, r, err);
-	connection_unlock(c);
-
+	connection_ref(c);
+	int r = stream_open(c, &p->stream, options->attaches ? WIRE_ATTACH : WIRE_EXEC, message,
+			    options->nonblock ? 0 : DEADLINE_NEVER);
 	if (r < 0) {
-		process_free(p);
+		r = open_failed(p, r, err);
+		destroy(p);
+		connection_unlock(c);
 		return r;
 	}
+	if (options->has_input) {
+		/* The end is sent with the request: it says where, not when. */
+		process_send_eof(p);
+		wire_link_ready(connection_link(c), p->stream.id, WIRE_STDIN);
+	}
+	if (options->no_output)
+		process_mute(p);
+	connection_flush(c);
+	connection_unlock(c);
 	*ret = p;
 	return 0;
+}
+
+/* ---- references ---- */
+
+/* Between the two a process may be freed without its connection's going with it. */
+static struct connection *begin_release(struct process *p)
+{
+	struct connection *c = p->connection;
+	connection_lock(c);
+	connection_ref(c);
+	return c;
+}
+
+static void end_release(struct process *p, struct connection *c)
+{
+	process_settle(p);
+	connection_unlock(c);
+	connection_unref(c);
 }
 
 struct process *process_free(struct process *p)
 {
 	if (!p)
 		return NULL;
-	connection_lock(p->connection);
-	stream_close(p->connection, &p->stream);
-	connection_unlock(p->connection);
-	for (unsigned i = 0; i < N_OUTPUTS; i++) {
-		buffer_done(&p->outputs[i].incoming);
-		buffer_done(&p->outputs[i].lent);
+	struct connection *c = begin_release(p);
+	p->held = false;
+	list_remove(&p->stream.in_ready);
+	if (p->options.owned && !process_over(p)) {
+		/* The guest kills it when the stream is closed, unless others have started it, too. */
+		error_set(&p->failure, COVE_E_STATE,
+			  "its process was freed, with kill_on_disconnect");
+		process_set_state(p, PROCESS_BROKEN);
 	}
-	free(p);
+	if (p->options.has_input && !p->own_input)
+		process_drop_input(p); /* it is the caller's memory */
+	/* Nobody can write to it any more. */
+	if (p->options.writable && !p->options.attaches && !p->stdin_taken)
+		process_send_eof(p);
+	end_release(p, c);
 	return NULL;
 }
 
-/* ---- receiving ---- */
-
-/* Gives the bytes of the last event back. */
-static void return_lent(struct process *p)
+struct process *process_control_ref(struct process *p)
 {
-	if (p->lent.size > 0)
-		buffer_consume(&p->outputs[p->lent.output].lent, p->lent.size);
-	p->lent.size = 0;
+	connection_lock(p->connection);
+	p->controls++;
+	connection_unlock(p->connection);
+	return p;
 }
 
-static void lend_output(struct process *p, struct process_event *ret)
+struct process *process_control_unref(struct process *p)
 {
-	struct run *run = &p->runs[p->first_run];
-	unsigned output = run->output;
-	struct output *o = &p->outputs[output];
-	if (o->lent.size == 0) {
-		struct buffer empty = o->lent;
-		o->lent = o->incoming;
-		o->incoming = empty;
-	}
-
-	size_t n = MIN(run->size, o->lent.size);
-	assert(n > 0);
-	p->lent = (struct run){ output, n };
-	run->size -= n;
-	if (run->size == 0) {
-		p->first_run = (p->first_run + 1) % RUNS_MAX;
-		p->n_runs--;
-	}
-	ret->kind = output == 0 ? PROCESS_STDOUT : PROCESS_STDERR;
-	ret->data = buffer_front(&o->lent);
-	ret->size = n;
-
-	/* Room for as much again. A failure leaves it owed, to be granted next time. */
-	(void)!wire_link_consumed(connection_link(p->connection), p->stream.id,
-				  WIRE_STDOUT + output, n);
-	connection_flush(p->connection);
+	if (!p)
+		return NULL;
+	struct connection *c = begin_release(p);
+	p->controls--;
+	end_release(p, c);
+	return NULL;
 }
 
-static bool gap_event(struct process *p, struct process_event *ret)
+struct process *process_take_stdin(struct process *p)
 {
-	for (unsigned i = 0; i < N_OUTPUTS; i++) {
-		struct output *o = &p->outputs[i];
-		if (o->missing > 0) {
-			ret->kind = PROCESS_GAP;
-			ret->channel = WIRE_STDOUT + i;
-			ret->missing = o->missing;
-			o->missing = 0;
-			return true;
-		}
-	}
-	return false;
+	connection_lock(p->connection);
+	bool there = p->options.writable && !p->stdin_taken;
+	if (there)
+		p->stdin_taken = p->stdin_held = true;
+	connection_unlock(p->connection);
+	return there ? p : NULL;
 }
 
-/* The terminal event, when its time has come. */
-static bool terminal_event(struct process *p, struct process_event *ret)
+struct process *process_stdin_free(struct process *p)
 {
-	if (process_complete(p)) {
-		ret->kind = PROCESS_EXITED;
-		ret->exit = p->exit;
-		memcpy(ret->totals, p->totals, sizeof(ret->totals));
-		return true;
-	}
-	if (p->state != PROCESS_BROKEN) {
-		if (!connection_gone(p->connection, &p->failure))
-			return false;
-		process_set_state(p, PROCESS_BROKEN);
-	}
-	bool lost = p->pid || p->failure.code == COVE_E_LOST || p->failure.code == COVE_E_PROTOCOL;
-	ret->kind = lost ? PROCESS_LOST : PROCESS_FAILED;
-	ret->error = &p->failure;
-	return true;
+	if (!p)
+		return NULL;
+	struct connection *c = begin_release(p);
+	p->stdin_held = false;
+	process_send_eof(p);
+	end_release(p, c);
+	return NULL;
 }
 
-static bool next_event(struct process *p, struct process_event *ret)
+/* ---- what does not change ---- */
+
+void *process_user_data(const struct process *p)
 {
-	*ret = (struct process_event){ .pid = p->pid, .id = p->id };
-	if (!p->told_started && p->id[0]) {
-		p->told_started = true;
-		ret->kind = PROCESS_STARTED;
-		return true;
-	}
-	if (p->input_errno && !p->told_input_error) {
-		p->told_input_error = true;
-		ret->kind = PROCESS_STDIN_ERROR;
-		ret->os_errno = p->input_errno;
-		return true;
-	}
-	if (gap_event(p, ret))
-		return true;
-	if (p->n_runs > 0) {
-		lend_output(p, ret);
-		return true;
-	}
-	if (terminal_event(p, ret)) {
-		p->told_terminal = true;
-		/* So that we do not hold up what it left running and nobody here reads. */
-		stream_close(p->connection, &p->stream);
-		stream_wake(&p->stream);
-		return true;
-	}
-	return false;
+	return p->options.user_data;
 }
 
-int process_recv(struct process *p, uint64_t deadline, struct process_event *ret,
-		 struct cove_error *err)
+const struct process_options *process_get_options(const struct process *p)
 {
-	struct connection *c = p->connection;
-	struct process_event event;
-	int r = 0;
-
-	connection_lock(c);
-	if (p->receiving) {
-		connection_unlock(c);
-		return error_set(err, COVE_E_STATE, "another thread is receiving");
-	}
-	p->receiving = true;
-	return_lent(p);
-	while (!p->told_terminal) {
-		if (next_event(p, &event)) {
-			*ret = event;
-			r = 1;
-			break;
-		}
-		if (r == -ETIMEDOUT) {
-			r = error_set(err, COVE_E_TIMEOUT, "no event came in time");
-			break;
-		}
-		r = connection_wait(c, &p->stream, deadline);
-	}
-	p->receiving = false;
-	connection_unlock(c);
-	return r;
+	return &p->options;
 }

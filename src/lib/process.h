@@ -3,16 +3,16 @@
 #define LIB_PROCESS_H
 
 /*
- * A command as it runs: a stream of events, with its standard input, signals and kill. Everything
- * that runs commands is built on it; cove_exec() is process_recv() in a loop.
+ * A command as it runs: the client's end of one stream. cove_process, cove_control and cove_stdin
+ * are references to it (stream.c), and cove_exec() is one that is collected from (exec.c).
  *
  * Events come in this order: STARTED; STDOUT, STDERR, STDIN_ERROR and GAP in any order and number;
  * and one terminal event, EXITED, FAILED or LOST, after which there is nothing more. EXITED comes
  * after the last byte that was written by then: the byte offsets and totals of the protocol are
  * checked, and if they do not fit the terminal event is LOST with COVE_E_PROTOCOL.
  *
- * Output waits here until it is received, at most WIRE_INITIAL_WINDOW per channel; the command
- * blocks when it is not.
+ * Output waits here until it is received, a window per channel at most; the command blocks when it
+ * is not.
  */
 
 #include <cove/cove.h>
@@ -21,73 +21,93 @@
 
 struct process;
 
-enum process_event_kind {
-	PROCESS_STARTED, /* pid, id */
-	PROCESS_STDOUT,	 /* data, size; the data lives until the next process_recv() */
-	PROCESS_STDERR,
-	PROCESS_STDIN_ERROR, /* os_errno: the command reads no more of its input */
-	PROCESS_GAP,	     /* channel, missing: so many bytes are not there any more */
-	PROCESS_EXITED,	     /* exit, totals */
-	PROCESS_FAILED,	     /* error: it did not start */
-	PROCESS_LOST,	     /* error: how it ended is unknown */
+/* What cove_process_collect() keeps. */
+struct output_limit {
+	uint64_t bytes;
+	enum cove_output_policy policy;
+	bool enforced; /* KILL: the guest does it, for it was told to */
 };
 
-struct process_event {
-	enum process_event_kind kind;
-	int pid;
-	const char *id; /* lives as long as the process */
-	const uint8_t *data;
-	size_t size;
-	int os_errno;
-	unsigned channel; /* WIRE_STDOUT, WIRE_STDERR */
-	uint64_t missing;
-	struct cove_exit exit;
-	uint64_t totals[2]; /* bytes written to stdout and stderr */
-	const struct cove_error *error;
-};
+/* What a new process is to know besides its request. */
+struct process_options {
+	bool nonblock;
+	bool owned;    /* kill_on_disconnect: with the handle, everything goes */
+	bool writable; /* there will be a writer of its standard input */
+	bool attaches;
+	/* Of those: which offsets of stdout and stderr were asked for; or none, and whether output
+	   may be lost, or is not wanted at all. */
+	bool from_now;
+	bool lossy;
+	bool no_output;
+	uint64_t wanted[2];
 
-/* All of a command's standard input at once, borrowed until process_free(). */
-struct process_input {
-	const void *data;
-	size_t size;
+	const char *id; /* the caller's choice, or NULL */
+	uint64_t timeout_ms;
+	struct output_limit limit;
+	void *user_data;
+
+	/* All of its standard input. Borrowed until process_free(), or copied. */
+	bool has_input;
+	bool copy_input;
+	const void *input;
+	size_t input_size;
 };
 
 /*
- * Sends the request. `message` and what it points to are not needed afterwards. input: what the
- * command is to read, with message->stdin PIPE; NULL where process_stdin_write() will give it. What
- * can go wrong on the other side comes as an event; here: LOST, NO_MEMORY, START with E2BIG.
+ * Sends the request, WIRE_EXEC or WIRE_ATTACH. `message` and what it points to are not needed
+ * afterwards. What can go wrong on the other side comes as an event; here: LOST, NO_MEMORY, AGAIN
+ * (nonblock), START with E2BIG. The first reference is the process's own.
  */
-int process_start(struct connection *c, const Cove__Wire__Exec *message,
-		  const struct process_input *input, struct process **ret, struct cove_error *err);
+int process_start(struct connection *c, const ProtobufCMessage *message,
+		  const struct process_options *options, struct process **ret,
+		  struct cove_error *err);
 
-/*
- * Lets go of it. The command is not killed, and what it writes from now on goes to nobody here. No
- * other call on it may be under way.
- */
+/* References, each with its own release. No other call on the same reference may be under way. */
 struct process *process_free(struct process *p);
 DEFINE_CLEANUP(struct process *, process_free)
+struct process *process_control_ref(struct process *p);
+struct process *process_control_unref(struct process *p);
+struct process *process_take_stdin(struct process *p); /* NULL: there is none (any more) */
+struct process *process_stdin_free(struct process *p);
+
+/* ---- receiving, one thread at a time: STATE for a second one ---- */
 
 /*
  * The next event. 1: *ret is one; 0: there was a terminal event before. TIMEOUT: none came before
- * the deadline. One thread at a time: STATE for a second one.
+ * the deadline.
  */
-int process_recv(struct process *p, uint64_t deadline, struct process_event *ret,
+int process_recv(struct process *p, uint64_t deadline, const struct cove_event **ret,
 		 struct cove_error *err);
+int process_try_recv(struct process *p, const struct cove_event **ret, struct cove_error *err);
+/* Takes no output any more, and waits for the end. */
+int process_wait(struct process *p, uint64_t deadline, struct cove_exit *ret,
+		 struct cove_error *err);
+/* What the terminal event said or will say; called after it. 0, or the code of a failure. */
+int process_result(struct process *p, struct cove_event *ret, struct cove_error *err);
 
-/*
- * Writes all n bytes, waiting while the command does not read. SYSTEM with EPIPE (or what else the
- * guest said) when it reads no more, STATE when the input is closed or the command has ended. One
- * thread at a time.
- */
-int process_stdin_write(struct process *p, const void *data, size_t n, struct cove_error *err);
-/* End of file after what was written. Closing twice is fine. */
-int process_stdin_close(struct process *p, struct cove_error *err);
+/* ---- any thread ---- */
 
-/* To the leader's process group. INVALID: no such signal. STATE: it has ended. */
+int process_id(struct process *p, const char **ret, struct cove_error *err);
+void *process_user_data(const struct process *p);
+const struct process_options *process_get_options(const struct process *p);
+
 int process_signal(struct process *p, int signal, struct cove_error *err);
-/* SIGKILL to everything it has started; returns when that is gone. STATE: it had ended. */
 int process_kill(struct process *p, struct cove_error *err);
 /* The same, without waiting for anything. */
 void process_kill_nowait(struct process *p);
+int process_resize(struct process *p, unsigned rows, unsigned cols, struct cove_error *err);
+int process_close_output(struct process *p, enum cove_stream stream, struct cove_error *err);
+
+/* ---- standard input, one thread at a time ---- */
+
+int process_stdin_write(struct process *p, const void *data, size_t n, struct cove_error *err);
+int process_stdin_try_write(struct process *p, const void *data, size_t n, size_t *ret,
+			    struct cove_error *err);
+int process_stdin_close(struct process *p, struct cove_error *err);
+
+/* ---- event loops ---- */
+
+/* The process of a stream that connection_dispatch() gave. */
+struct process *process_of_stream(struct stream *stream);
 
 #endif

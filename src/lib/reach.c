@@ -21,7 +21,7 @@ int reach(const char *name, uint64_t deadline, struct connection **ret_connectio
 	  struct cove_sandbox_info **ret_info, struct cove_error *err)
 {
 	_cleanup_close_ int fd = -1;
-	_cleanup_(connection_freep) struct connection *c = NULL;
+	_cleanup_(connection_unrefp) struct connection *c = NULL;
 	int r = folder_connect(name, &fd, err);
 	if (r < 0)
 		return r;

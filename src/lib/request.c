@@ -48,6 +48,7 @@ static void on_event(struct stream *stream, const struct wire_event *event)
 		return;
 	if (event->type == WIRE_PROGRESS) {
 		on_progress(call, event);
+		stream_wake(stream, STREAM_EVENT);
 		return;
 	}
 
@@ -64,6 +65,7 @@ static void on_event(struct stream *stream, const struct wire_event *event)
 			  wire_type_info(event->type)->name);
 	}
 	call->answered = true;
+	stream_wake(stream, STREAM_EVENT);
 }
 
 static const struct stream_ops call_ops = { .event = on_event };
@@ -103,7 +105,7 @@ static int wait_for_answer(struct connection *c, struct call *call, const struct
 			return connection_gone(c, err);
 		if (r == -ETIMEDOUT)
 			return too_late(err);
-		r = connection_wait(c, &call->stream, request->deadline);
+		r = connection_wait(c, &call->stream, STREAM_EVENT, request->deadline);
 	}
 	if (call->failure.code && err)
 		*err = call->failure;

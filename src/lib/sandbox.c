@@ -50,7 +50,7 @@ _public_ cove_sandbox *cove_sandbox_free(cove_sandbox *sandbox)
 	if (!sandbox)
 		return NULL;
 	/* The supervisor of an attached sandbox ends when this connection does. */
-	connection_free(sandbox->connection);
+	connection_cut(sandbox->connection);
 	if (sandbox->supervisor.child)
 		supervisor_end(&sandbox->supervisor, deadline_after_ms(KILL_LIMIT_MS));
 	supervisor_done(&sandbox->supervisor);
@@ -279,7 +279,7 @@ static void read_to_end(struct connection *c, uint64_t deadline)
 	stream_init(&nothing, NULL);
 	connection_lock(c);
 	while (!connection_gone(c, NULL) && r == 0)
-		r = connection_wait(c, &nothing, deadline);
+		r = connection_wait(c, &nothing, STREAM_EVENT, deadline);
 	connection_unlock(c);
 }
 

@@ -17,7 +17,6 @@
 #include "fake.h"
 #include "harness/failing-alloc.h"
 #include "harness/tap.h"
-#include "lib/output.h"
 #include "lib/process-internal.h"
 #include "lib/sandbox.h"
 
@@ -510,6 +509,8 @@ static void script_resumed(struct fake *f)
 	e.has_already_running = e.already_running = true;
 	e.has_stdin_offset = true;
 	e.stdin_offset = 3;
+	e.has_stdout_offset = true;
+	e.stdout_offset = 4;
 	fake_send(f, stream, WIRE_STARTED, &e.base);
 	fake_data(f, stream, WIRE_STDOUT, 4, "456789", 6);
 
@@ -893,34 +894,32 @@ static void test_large_requests(void)
 
 /* ---- the process itself ---- */
 
-static struct process *start(cove_sandbox *s, bool pipe)
+static cove_process *start(cove_sandbox *s, const struct cove_exec_options *options)
 {
-	Cove__Wire__Exec m = COVE__WIRE__EXEC__INIT;
-	ProtobufCBinaryData argv = wire_string("x");
 	struct cove_error err = COVE_ERROR_INIT;
-	struct process *p;
-	m.argv = &argv;
-	m.n_argv = 1;
-	m.has_stdin = pipe;
-	m.stdin = pipe ? COVE__WIRE__EXEC__STDIN__PIPE : COVE__WIRE__EXEC__STDIN__NONE;
-	CHECK_COVE(process_start(s->connection, &m, NULL, &p, &err), &err);
+	cove_process *p;
+	CHECK_COVE(cove_exec_stream(s, true_argv, options, &p, &err), &err);
 	return p;
 }
 
-static struct process_event receive(struct process *p, enum process_event_kind kind)
+#define PIPE EXEC(.stdin_mode = COVE_STDIN_PIPE)
+
+static const struct cove_event *receive(cove_process *p, enum cove_event_kind kind)
 {
-	struct process_event event;
+	const struct cove_event *event = NULL;
 	struct cove_error err = COVE_ERROR_INIT;
-	CHECK_COVE(process_recv(p, DEADLINE_NEVER, &event, &err), &err);
-	CHECK_INT(event.kind, ==, kind);
+	CHECK_COVE(cove_process_recv(p, &event, -1, &err), &err);
+	CHECK(event);
+	CHECK_STR(cove_event_name(event->kind), cove_event_name(kind));
 	return event;
 }
 
-static void receive_nothing_more(struct process *p)
+static void receive_nothing_more(cove_process *p)
 {
-	struct process_event event;
-	CHECK_INT(process_recv(p, DEADLINE_NEVER, &event, NULL), ==, 0);
-	CHECK_INT(process_recv(p, DEADLINE_NEVER, &event, NULL), ==, 0);
+	const struct cove_event *event;
+	CHECK_INT(cove_process_recv(p, &event, -1, NULL), ==, 0);
+	CHECK_INT(cove_process_recv(p, &event, 0, NULL), ==, 0);
+	CHECK_INT(cove_process_try_recv(p, &event, NULL), ==, 0);
 }
 
 static void script_events(struct fake *f)
@@ -942,28 +941,28 @@ static void test_events(void)
 {
 	struct fake f;
 	cove_sandbox *s = fake_start(&f, script_events, NULL);
-	struct process *p = start(s, false);
-	struct process_event event = receive(p, PROCESS_STARTED);
-	CHECK_INT(event.pid, ==, 42);
-	CHECK_STR(event.id, "s1");
+	cove_process *p = start(s, NULL);
+	const struct cove_event *event = receive(p, COVE_EVENT_STARTED);
+	CHECK_INT(event->pid, ==, 42);
+	CHECK_STR(event->id, "s1");
 	size_t n = 0;
 	char text[16];
 	do {
-		CHECK_INT(process_recv(p, DEADLINE_NEVER, &event, NULL), ==, 1);
-		if (event.kind == PROCESS_EXITED)
+		CHECK_INT(cove_process_recv(p, &event, -1, NULL), ==, 1);
+		if (event->kind == COVE_EVENT_EXITED)
 			break;
-		CHECK_INT(event.kind, ==,
-			  event.data[0] == 'c' || event.data[0] == 'd' ? PROCESS_STDERR
-								       : PROCESS_STDOUT);
-		memcpy(text + n, event.data, event.size);
-		n += event.size;
+		CHECK_INT(event->kind, ==,
+			  strchr("cd", *(const char *)event->data) ? COVE_EVENT_STDERR
+								   : COVE_EVENT_STDOUT);
+		memcpy(text + n, event->data, event->bytes);
+		n += event->bytes;
 	} while (true);
 	CHECK_MEM(text, n, "abcdefgh", 8);
-	CHECK_INT(event.totals[0], ==, 6);
+	CHECK_INT(event->stdout_total, ==, 6);
 	receive_nothing_more(p);
-	CHECK_INT(process_kill(p, NULL), ==, COVE_E_STATE);
-	CHECK_INT(process_signal(p, SIGTERM, NULL), ==, COVE_E_STATE);
-	CHECK(!process_free(p));
+	CHECK_INT(cove_process_kill(p, NULL), ==, COVE_E_STATE);
+	CHECK_INT(cove_process_signal(p, SIGTERM, NULL), ==, COVE_E_STATE);
+	CHECK(!cove_process_free(p));
 	fake_end(&f, s);
 }
 
@@ -985,25 +984,26 @@ static void test_zigzag(void)
 {
 	struct fake f;
 	cove_sandbox *s = fake_start(&f, script_zigzag, NULL);
-	struct process *p = start(s, false);
-	struct process_event event = receive(p, PROCESS_STARTED);
+	cove_process *p = start(s, NULL);
+	const struct cove_event *event = receive(p, COVE_EVENT_STARTED);
 	/* Everything is read from the socket before the first byte is taken out. */
 	connection_lock(s->connection);
-	while (!process_complete(p))
-		connection_wait(s->connection, &p->stream, DEADLINE_NEVER);
+	struct process *process = (struct process *)p;
+	while (!process_complete(process))
+		connection_wait(s->connection, &process->stream, STREAM_ALL, DEADLINE_NEVER);
 	connection_unlock(s->connection);
 
 	size_t n[2] = { 0, 0 };
-	while (process_recv(p, DEADLINE_NEVER, &event, NULL) == 1 && event.kind != PROCESS_EXITED) {
-		unsigned i = event.kind == PROCESS_STDOUT ? 0 : 1;
-		for (size_t k = 0; k < event.size; k++)
-			CHECK_INT(event.data[k], ==, (uint8_t)(n[i] + k));
-		n[i] += event.size;
+	while (cove_process_recv(p, &event, -1, NULL) == 1 && event->kind != COVE_EVENT_EXITED) {
+		unsigned i = event->kind == COVE_EVENT_STDOUT ? 0 : 1;
+		for (size_t k = 0; k < event->bytes; k++)
+			CHECK_INT(((const uint8_t *)event->data)[k], ==, (uint8_t)(n[i] + k));
+		n[i] += event->bytes;
 	}
-	CHECK_INT(event.kind, ==, PROCESS_EXITED);
+	CHECK_INT(event->kind, ==, COVE_EVENT_EXITED);
 	CHECK_INT(n[0], ==, CHANGES / 2);
 	CHECK_INT(n[1], ==, CHANGES / 2);
-	process_free(p);
+	cove_process_free(p);
 	fake_end(&f, s);
 }
 
@@ -1029,20 +1029,20 @@ static void test_signals(void)
 	struct fake f;
 	struct cove_error err = COVE_ERROR_INIT;
 	cove_sandbox *s = fake_start(&f, script_waits_for_kill, NULL);
-	struct process *p = start(s, false);
-	struct process_event event;
-	receive(p, PROCESS_STARTED);
-	CHECK_INT(process_recv(p, deadline_after_ms(20), &event, &err), ==, COVE_E_TIMEOUT);
-	CHECK_INT(process_recv(p, 0, &event, &err), ==, COVE_E_TIMEOUT);
-	CHECK_INT(process_signal(p, 0, &err), ==, COVE_E_INVALID);
-	CHECK_INT(process_signal(p, 65, &err), ==, COVE_E_INVALID);
-	CHECK_COVE(process_signal(p, SIGUSR1, &err), &err);
-	CHECK_INT(process_signal(p, SIGUSR1, &err), ==, COVE_E_STATE);
-	CHECK_COVE(process_kill(p, &err), &err);
-	CHECK_INT(process_kill(p, &err), ==, COVE_E_STATE);
+	cove_process *p = start(s, NULL);
+	const struct cove_event *event;
+	receive(p, COVE_EVENT_STARTED);
+	CHECK_INT(cove_process_recv(p, &event, 20, &err), ==, COVE_E_TIMEOUT);
+	CHECK_INT(cove_process_recv(p, &event, 0, &err), ==, COVE_E_TIMEOUT);
+	CHECK_INT(cove_process_signal(p, 0, &err), ==, COVE_E_INVALID);
+	CHECK_INT(cove_process_signal(p, 65, &err), ==, COVE_E_INVALID);
+	CHECK_COVE(cove_process_signal(p, SIGUSR1, &err), &err);
+	CHECK_INT(cove_process_signal(p, SIGUSR1, &err), ==, COVE_E_STATE);
+	CHECK_COVE(cove_process_kill(p, &err), &err);
+	CHECK_INT(cove_process_kill(p, &err), ==, COVE_E_STATE);
 	CHECK_CONTAINS(err.message, "has ended");
-	receive(p, PROCESS_EXITED);
-	process_free(p);
+	receive(p, COVE_EVENT_EXITED);
+	cove_process_free(p);
 	fake_end(&f, s);
 }
 
@@ -1088,41 +1088,50 @@ static void test_stdin_pipe(void)
 	_cleanup_free_ uint8_t *bytes = calloc(1, BULK / 10);
 	cove_sandbox *s = fake_start(&f, script_reads_some, NULL);
 
-	struct process *p = start(s, true);
-	CHECK_COVE(process_stdin_write(p, "a", 1, &err), &err);
-	CHECK_COVE(process_stdin_write(p, "", 0, &err), &err);
-	CHECK_COVE(process_stdin_write(p, bytes, BULK / 10, &err), &err);
-	CHECK_COVE(process_stdin_write(p, "wxyz", 4, &err), &err);
-	CHECK_COVE(process_stdin_close(p, &err), &err);
-	CHECK_COVE(process_stdin_close(p, &err), &err);
-	CHECK_INT(process_stdin_write(p, "a", 1, &err), ==, COVE_E_STATE);
-	receive(p, PROCESS_STARTED);
-	receive(p, PROCESS_EXITED);
-	process_free(p);
+	cove_process *p = start(s, PIPE);
+	cove_stdin *in = cove_process_take_stdin(p);
+	CHECK(!cove_process_take_stdin(p));
+	CHECK_COVE(cove_stdin_write(in, "a", 1, &err), &err);
+	CHECK_COVE(cove_stdin_write(in, "", 0, &err), &err);
+	CHECK_COVE(cove_stdin_write(in, bytes, BULK / 10, &err), &err);
+	CHECK_COVE(cove_stdin_write(in, "wxyz", 4, &err), &err);
+	CHECK_COVE(cove_stdin_close(in, &err), &err);
+	CHECK_COVE(cove_stdin_close(in, &err), &err);
+	CHECK_INT(cove_stdin_write(in, "a", 1, &err), ==, COVE_E_STATE);
+	receive(p, COVE_EVENT_STARTED);
+	receive(p, COVE_EVENT_EXITED);
+	cove_stdin_free(in);
+	cove_process_free(p);
 
-	p = start(s, true);
-	CHECK_INT(process_stdin_write(p, bytes, BULK / 10, &err), ==, COVE_E_SYSTEM);
+	p = start(s, PIPE);
+	in = cove_process_take_stdin(p);
+	CHECK_INT(cove_stdin_write(in, bytes, BULK / 10, &err), ==, COVE_E_SYSTEM);
 	CHECK_INT(err.os_errno, ==, EPIPE);
-	CHECK_INT(process_stdin_write(p, "a", 1, &err), ==, COVE_E_SYSTEM);
-	receive(p, PROCESS_STARTED);
-	struct process_event event = receive(p, PROCESS_STDIN_ERROR);
-	CHECK_INT(event.os_errno, ==, EPIPE);
-	process_free(p);
+	CHECK_INT(cove_stdin_write(in, "a", 1, &err), ==, COVE_E_SYSTEM);
+	receive(p, COVE_EVENT_STARTED);
+	const struct cove_event *event = receive(p, COVE_EVENT_STDIN_ERROR);
+	CHECK_INT(event->os_errno, ==, EPIPE);
+	cove_stdin_free(in);
+	cove_process_free(p);
 
-	p = start(s, true);
-	CHECK_INT(process_stdin_write(p, bytes, BULK / 10, &err), ==, COVE_E_STATE);
-	CHECK_COVE(process_stdin_close(p, &err), &err);
-	receive(p, PROCESS_STARTED);
-	receive(p, PROCESS_EXITED);
-	process_free(p);
+	p = start(s, PIPE);
+	in = cove_process_take_stdin(p);
+	CHECK_INT(cove_stdin_write(in, bytes, BULK / 10, &err), ==, COVE_E_STATE);
+	CHECK_COVE(cove_stdin_close(in, &err), &err);
+	receive(p, COVE_EVENT_STARTED);
+	receive(p, COVE_EVENT_EXITED);
+	cove_stdin_free(in);
+	cove_process_free(p);
 
-	p = start(s, true);
-	CHECK_INT(process_stdin_write(p, bytes, BULK / 10, &err), ==, COVE_E_LOST);
-	event = receive(p, PROCESS_STARTED);
-	event = receive(p, PROCESS_LOST);
-	CHECK_INT(event.error->code, ==, COVE_E_LOST);
+	p = start(s, PIPE);
+	in = cove_process_take_stdin(p);
+	CHECK_INT(cove_stdin_write(in, bytes, BULK / 10, &err), ==, COVE_E_LOST);
+	event = receive(p, COVE_EVENT_STARTED);
+	event = receive(p, COVE_EVENT_LOST);
+	CHECK_INT(event->error->code, ==, COVE_E_LOST);
 	receive_nothing_more(p);
-	process_free(p);
+	cove_stdin_free(in);
+	cove_process_free(p);
 	fake_end(&f, s);
 }
 

@@ -72,10 +72,10 @@ static void test_struct_size(void)
 static void refused(const struct cove_exec_options *o, const char *text)
 {
 	struct cove_error err = COVE_ERROR_INIT;
-	CHECK_INT(options_check_exec(o, &err), ==, COVE_E_INVALID);
+	CHECK_INT(options_check_exec(o, true, &err), ==, COVE_E_INVALID);
 	CHECK_CONTAINS(err.message, text);
 	CHECK_INT(err.origin, ==, COVE_ORIGIN_HOST);
-	CHECK_INT(options_check_exec(o, NULL), ==, COVE_E_INVALID);
+	CHECK_INT(options_check_exec(o, true, NULL), ==, COVE_E_INVALID);
 }
 
 #define EXEC(...) (&(struct cove_exec_options){ COVE_EXEC_OPTIONS_DEFAULTS, __VA_ARGS__ })
@@ -105,7 +105,7 @@ static void test_exec_options(void)
 	CHECK_INT(options_check_exec(EXEC(.cwd = "/", .user = "0:0", .timeout_signal = 64,
 					  .env = (const char *const[]){ "A", "B==", NULL },
 					  .id = "7b.X_y-z"),
-				     &err),
+				     true, &err),
 		  ==, 0);
 }
 
@@ -115,12 +115,12 @@ static void test_rlimits(void)
 	struct cove_rlimit l[17];
 	for (unsigned i = 0; i < 16; i++)
 		l[i] = (struct cove_rlimit){ (enum cove_rlimit_resource)i, i, i };
-	CHECK_INT(options_check_exec(EXEC(.rlimits = l, .n_rlimits = 16), &err), ==, 0);
+	CHECK_INT(options_check_exec(EXEC(.rlimits = l, .n_rlimits = 16), true, &err), ==, 0);
 
 	l[7] = (struct cove_rlimit){ COVE_RLIMIT_NOFILE, COVE_RLIMIT_UNLIMITED, 1024 };
 	refused(EXEC(.rlimits = l, .n_rlimits = 16), "rlimits[7]: the soft limit of nofile");
 	l[7] = (struct cove_rlimit){ COVE_RLIMIT_NOFILE, 3, COVE_RLIMIT_UNLIMITED };
-	CHECK_INT(options_check_exec(EXEC(.rlimits = l, .n_rlimits = 16), &err), ==, 0);
+	CHECK_INT(options_check_exec(EXEC(.rlimits = l, .n_rlimits = 16), true, &err), ==, 0);
 	l[16] = l[0];
 	refused(EXEC(.rlimits = l, .n_rlimits = 17), "rlimits[16]: cpu is given twice");
 	l[3].resource = (enum cove_rlimit_resource)16;

@@ -7,6 +7,7 @@ PREFIX     ?= /usr/local
 DESTDIR    ?=
 FUZZ_TIME  ?= 60
 ROUNDS     ?= 10000
+BENCH_FLAGS ?=
 
 SETUP = scripts/setup.sh
 MESON_FLAGS = -Dprefix=$(PREFIX)
@@ -31,7 +32,7 @@ help:
 	@echo 'lint        clang-format, clang-tidy, cppcheck, shellcheck'
 	@echo 'format      clang-format, in place'
 	@echo 'fuzz        each fuzz target for FUZZ_TIME seconds (60)'
-	@echo 'bench       the measurements'
+	@echo 'bench       the measurements; BENCH_FLAGS=--full for more of them'
 	@echo 'install     into PREFIX (/usr/local), below DESTDIR'
 	@echo 'setup       install what is missing for building and running (apt)'
 	@echo 'clean       remove the build folders'
@@ -90,8 +91,8 @@ fuzz:
 
 bench: setup
 	$(CONFIGURE)
-	ninja -C $(BUILD) product bench/bench
-	$(BUILD)/bench/bench --json $(BUILD)/bench.json
+	ninja -C $(BUILD) product bench-programs
+	$(BUILD)/bench/bench $(BENCH_FLAGS) --json $(BUILD)/bench.json
 
 install: setup
 	$(CONFIGURE)

@@ -63,12 +63,16 @@ struct cli_values {
 	uint64_t timeout_grace_ms;
 	struct cove_rlimit rlimits[CLI_RLIMITS];
 	size_t n_rlimits;
-	uint64_t output_limit_bytes;
+	bool interactive;
+	uint64_t output_limit_bytes; /* 0: none */
 	uint64_t output_policy;
 	uint64_t linger_ms;
 	bool wait_eof;
 	bool kill_tree_on_exit;
+	bool kill_on_disconnect;
+	uint64_t replay_bytes;
 	const char *id;
+	uint64_t signal; /* of `cove kill`; 0: kill everything */
 
 	/* the rest */
 	bool json;
@@ -80,18 +84,11 @@ struct cli_values {
 	uint64_t disk_bytes;
 };
 
-/*
- * The most that is kept of stdout and of stderr where the user does not say: both are in the memory
- * of this process until the command has ended, and a command that writes without end must not take
- * the machine with it. Twenty times what is usual in a log, and it fits into a laptop's memory.
- */
-#define CLI_OUTPUT_LIMIT  (1024ULL * 1024 * 1024)
 #define CLI_STOP_GRACE_MS 10000
 
 #define CLI_VALUES_INIT                                                                            \
 	{                                                                                          \
-		.output_limit_bytes = CLI_OUTPUT_LIMIT, .output_policy = COVE_OUTPUT_KILL,         \
-		.stop_grace_ms = CLI_STOP_GRACE_MS                                                 \
+		.output_policy = COVE_OUTPUT_KILL, .stop_grace_ms = CLI_STOP_GRACE_MS              \
 	}
 
 /* Options -------------------------------------------------------------------------------------- */
@@ -186,7 +183,7 @@ struct cli_command {
 };
 
 /* Each in its file, cmd-NAME.c. */
-extern const struct cli_command cmd_run, cmd_exec, cmd_shell;
+extern const struct cli_command cmd_run, cmd_exec, cmd_shell, cmd_kill, cmd_wait;
 extern const struct cli_command cmd_create, cmd_ls, cmd_inspect, cmd_stop, cmd_rm;
 extern const struct cli_command cmd_image;
 extern const struct cli_command cmd_doctor, cmd_completion, cmd_help, cmd_version;
@@ -263,11 +260,6 @@ void cli_note(const struct cli_command *command, const char *format, ...) _print
 int cli_fail_error(const struct cli_command *command, const struct cove_error *err,
 		   const char *hint);
 
-/*
- * All bytes to stdout or stderr, whatever they are. -1 on failure, after a message, except where
- * nobody reads any more.
- */
-int cli_write(const struct cli_command *command, int fd, const void *data, size_t n);
 /* Flushes stdout: `status`, or 125 with a message when something could not be written. */
 int cli_finish(const struct cli_command *command, int status);
 
@@ -285,13 +277,21 @@ static inline void cli_sandbox_freep(cove_sandbox **sandbox)
 {
 	cove_sandbox_free(*sandbox);
 }
+static inline void cli_process_freep(cove_process **process)
+{
+	cove_process_free(*process);
+}
 
 /*
- * execute.c: runs argv, or the script where argv is NULL, prints its output and what there is to
- * say. The exit status.
+ * execute.c: runs argv, or the script where argv is NULL, as if it were a command of this machine:
+ * its output, stdin and signals are this process's. The exit status, after all that there is to
+ * say. sandbox_is_ours: it was made for this command, with args. To be called once, at the end: until
+ * exit(), threads may be using the sandbox, which is therefore not freed.
  */
 int cli_execute(const struct cli_args *args, cove_sandbox *sandbox, const char *const *argv,
-		const char *script, bool defaults_are_set);
+		const char *script, bool sandbox_is_ours);
+/* As shells and timeout(1) have it. */
+int cli_exit_status(const struct cove_exit *exit);
 
 /* info.c: a sandbox as JSON on stdout; an array of them. -1 after a message. */
 int cli_print_info(const struct cli_command *command, const struct cove_sandbox_info *info);

@@ -3,8 +3,7 @@
 
 static int run(struct cli_args *args)
 {
-	_cleanup_(cli_sandbox_freep) cove_sandbox *sandbox =
-		cli_sandbox_connect(args, args->operands[0]);
+	cove_sandbox *sandbox = cli_sandbox_connect(args, args->operands[0]);
 	if (!sandbox)
 		return CLI_EXIT_FAILURE;
 	return cli_execute(args, sandbox, args->operands + 1, NULL, false);
@@ -17,7 +16,8 @@ const struct cli_command cmd_exec = {
 	.summary = "run a command in a running sandbox",
 	.details =
 		"Options come before NAME; what follows it is executed as it is, without a shell.\n"
-		"Its stdin is empty. Its output is printed when it has ended.\n",
+		"Its output comes as it is written. Ctrl-C and other signals go to the command; a\n"
+		"second Ctrl-C within a second kills it and all that it started.\n",
 	.groups = { &cli_group_environment, &cli_group_command },
 	.command_follows = true,
 	.needs = { "a sandbox's name", "a command" },

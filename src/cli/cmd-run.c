@@ -6,10 +6,10 @@ static int run(struct cli_args *args)
 	struct cove_error err = COVE_ERROR_INIT;
 
 	/*
-	 * Attached: should this process end in whatever way (Ctrl-C, SIGKILL, nobody reading its
-	 * output), the sandbox ends with it.
+	 * Attached: should this process end in whatever way (SIGKILL, Ctrl-C while the sandbox is
+	 * being made), the sandbox ends with it.
 	 */
-	_cleanup_(cli_sandbox_freep) cove_sandbox *sandbox = cli_sandbox_create(args, false);
+	cove_sandbox *sandbox = cli_sandbox_create(args, false);
 	if (!sandbox)
 		return CLI_EXIT_FAILURE;
 
@@ -34,7 +34,7 @@ const struct cli_command cmd_run = {
 	.summary = "run one command in a fresh sandbox, removed afterwards",
 	.details =
 		"Options come before IMAGE; what follows it is executed as it is, without a shell.\n"
-		"Its stdin is empty. Its output is printed when it has ended.\n",
+		"Output, stdin and signals are as with `cove exec`.\n",
 	.groups = { &cli_group_sandbox, &cli_group_environment, &cli_group_command, &group },
 	.command_follows = true,
 	.needs = { "an image", "a command" },

@@ -3,8 +3,7 @@
 
 static int run(struct cli_args *args)
 {
-	_cleanup_(cli_sandbox_freep) cove_sandbox *sandbox =
-		cli_sandbox_connect(args, args->operands[0]);
+	cove_sandbox *sandbox = cli_sandbox_connect(args, args->operands[0]);
 	if (!sandbox)
 		return CLI_EXIT_FAILURE;
 	return cli_execute(args, sandbox, NULL, args->operands[1], false);
@@ -16,7 +15,7 @@ const struct cli_command cmd_shell = {
 	.synopsis = "[options] NAME SCRIPT",
 	.summary = "run a script with the sandbox's shell",
 	.details = "SCRIPT is one argument: cove shell NAME 'ls -la /app && echo done'.\n"
-		   "Its stdin is empty. Its output is printed when it has ended.\n",
+		   "Output, stdin and signals are as with `cove exec`.\n",
 	.groups = { &cli_group_environment, &cli_group_command },
 	.command_follows = true,
 	.needs = { "a sandbox's name", "a script" },

@@ -10,6 +10,10 @@
 #define INT_MS	  ((uint64_t)INT_MAX) /* 24 days: fields of the library that are an unsigned */
 #define LIMIT_MAX (1ULL << 60)
 
+/* As the library has it. */
+#define REPLAY_MIN (4ULL * 1024)
+#define REPLAY_MAX (64 * MIB)
+
 static const struct cli_option common_options[] = {
 	{ "help", 'h', CLI_FLAG, NULL, CLI_AT(bool, help), .help = "show this help" },
 };
@@ -48,6 +52,8 @@ static const struct cli_option environment_options[] = {
 static const char *const output_policies[] = { "head", "tail", "kill", NULL };
 
 static const struct cli_option command_options[] = {
+	{ "interactive", 'i', CLI_FLAG, NULL, CLI_AT(bool, interactive),
+	  .help = "pass stdin to the command, as it comes; without it, its stdin is empty" },
 	{ "timeout", 0, CLI_DURATION, "DUR", CLI_AT(uint64_t, timeout_ms), 0, YEAR_MS,
 	  .help = "kill the command and everything it started after this time, and exit with "
 		  "124; 0, the default, is never" },
@@ -61,11 +67,11 @@ static const struct cli_option command_options[] = {
 		  "nofile, nproc, rss, rtprio, rttime, sigpending or stack, as a number or "
 		  "\"unlimited\"; may be repeated" },
 	{ "output-limit", 0, CLI_SIZE, "SIZE", CLI_AT(uint64_t, output_limit_bytes), 1, LIMIT_MAX,
-	  .help = "the most to take of stdout and of stderr; 1G by default" },
+	  .help = "the most to take of stdout and of stderr; no limit by default" },
 	{ "output-policy", 0, CLI_CHOICE, "POLICY", CLI_AT(uint64_t, output_policy),
 	  .choices = output_policies,
-	  .help = "what happens beyond: head keeps the first bytes, tail the last, kill, the "
-		  "default, kills the command" },
+	  .help = "what happens beyond: head drops what follows, tail prints only the last "
+		  "bytes, at the end; kill, the default, kills the command" },
 	{ "linger", 0, CLI_DURATION, "DUR", CLI_AT(uint64_t, linger_ms), 1, INT_MS,
 	  .help = "how long to wait for output of what the command left running; 50ms by "
 		  "default" },
@@ -73,9 +79,14 @@ static const struct cli_option command_options[] = {
 	  .help = "wait until everything that the command left running has closed its output" },
 	{ "kill-tree-on-exit", 0, CLI_FLAG, NULL, CLI_AT(bool, kill_tree_on_exit),
 	  .help = "kill what the command left running when it ends" },
+	{ "kill-on-disconnect", 0, CLI_FLAG, NULL, CLI_AT(bool, kill_on_disconnect),
+	  .help = "kill the command should this cove end before it, however that comes" },
+	{ "replay", 0, CLI_SIZE, "SIZE", CLI_AT(uint64_t, replay_bytes), REPLAY_MIN, REPLAY_MAX,
+	  .help = "what the sandbox keeps of stdout and of stderr for those who look at the "
+		  "session later, 4K to 64M; 256K by default" },
 	{ "id", 0, CLI_ID, "ID", CLI_AT(const char *, id),
-	  .help = "the session's id; the same id again gives the result of the first run "
-		  "instead of running it twice" },
+	  .help = "the session's id, for `cove kill` and `cove wait`; the same id again gives "
+		  "the result of the first run instead of running it twice" },
 };
 
 const struct cli_group cli_group_common = {

@@ -240,6 +240,15 @@ static int check_operands(const struct cli_args *args, struct cove_error *err)
 	return 0;
 }
 
+/* What only together makes no sense. */
+static int check_values(const struct cli_values *values, struct cove_error *err)
+{
+	if (values->output_policy != COVE_OUTPUT_KILL && !values->output_limit_bytes)
+		return error_set(err, COVE_E_INVALID,
+				 "--output-policy: of how much? --output-limit is needed");
+	return 0;
+}
+
 void cli_args_done(struct cli_args *args)
 {
 	cli_list_done(&args->values.env);
@@ -270,7 +279,10 @@ static int parse(struct cli_args *args, const char *const *argv, struct cove_err
 		if (r < 0)
 			return r;
 	}
-	return args->values.help ? 0 : check_operands(args, err);
+	if (args->values.help)
+		return 0;
+	int r = check_operands(args, err);
+	return r < 0 ? r : check_values(&args->values, err);
 }
 
 /* Whatever the order on the command line, --env wins over --env-file. */

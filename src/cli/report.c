@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,29 +52,6 @@ int cli_fail_error(const struct cli_command *command, const struct cove_error *e
 		snprintf(where, sizeof(where), " [%s]", error_origin_name(err->origin));
 	return cli_fail(command, "%s%s%s%s%s", err->message, where, hint ? " (" : "",
 			hint ? hint : "", hint ? ")" : "");
-}
-
-int cli_write(const struct cli_command *command, int fd, const void *data, size_t n)
-{
-	const char *p = data;
-
-	while (n > 0) {
-		ssize_t k = write(fd, p, n);
-		if (k >= 0) {
-			p += k;
-			n -= (size_t)k;
-		} else if (errno == EAGAIN) { /* somebody made our end of a pipe nonblocking */
-			struct pollfd wait = { .fd = fd, .events = POLLOUT };
-			poll(&wait, 1, -1);
-		} else if (errno != EINTR) {
-			if (errno != EPIPE)
-				cli_note(command, "cannot write to %s: %s",
-					 fd == STDOUT_FILENO ? "stdout" : "stderr",
-					 error_errno_text(errno));
-			return -1;
-		}
-	}
-	return 0;
 }
 
 int cli_finish(const struct cli_command *command, int status)

@@ -40,11 +40,12 @@ static void test_words(void)
 		const char *offered;
 	} cases[] = {
 		{ { "" },
-		  "run exec shell create ls inspect stop rm image doctor completion help version" },
+		  "run exec shell kill wait create ls inspect stop rm image doctor completion help "
+		  "version" },
 		{ { "s" }, "shell stop" },
 		{ { "image", "" }, "ls import inspect rm" },
 		{ { "image", "import", "--s" }, "--size --shell" },
-		{ { "run", "--re" }, "--read-only" },
+		{ { "run", "--rea" }, "--read-only" },
 		{ { "run", "-n", "x", "--mem" }, "--memory" },
 		{ { "run", "--name=x", "--mem" }, "--memory" },
 		{ { "run", "--output-policy", "" }, "head tail kill" },
@@ -52,6 +53,9 @@ static void test_words(void)
 		{ { "run", "--output-policy", "=", "t" }, "tail" },
 		{ { "run", "--cpus", "" }, "" },
 		{ { "run", "busybox", "--" }, "" }, /* the command's, of which nothing is known */
+		{ { "exec", "--i" }, "--interactive --id" },
+		{ { "exec", "-i", "--k" }, "--kill-tree-on-exit --kill-on-disconnect" },
+		{ { "kill", "--" }, "--signal --help" },
 		{ { "ps", "--q" }, "--quiet" },
 		{ { "ls", "" }, "" },
 		{ { "completion", "" }, "bash zsh fish" },

@@ -58,7 +58,7 @@ static void test_defaults(void)
 	CHECK_STR(args.operands[0], "busybox");
 	CHECK_STR(args.operands[1], "true");
 	CHECK_STR(args.operands[2], NULL);
-	CHECK_INT(args.values.output_limit_bytes, ==, CLI_OUTPUT_LIMIT);
+	CHECK_INT(args.values.output_limit_bytes, ==, 0);
 	CHECK_INT(args.values.output_policy, ==, COVE_OUTPUT_KILL);
 	CHECK_INT(args.values.stop_grace_ms, ==, CLI_STOP_GRACE_MS);
 	CHECK_INT(args.values.cpus, ==, 0);
@@ -75,7 +75,8 @@ static void test_all_values(void)
 		   "--timeout-signal", "INT", "--timeout-grace", "20ms", "--rlimit", "nofile=10",
 		   "--rlimit=core=0:5", "--rlimit", "nofile=20:30", "--output-limit=7",
 		   "--output-policy", "tail", "--linger", "9ms", "--wait-eof",
-		   "--kill-tree-on-exit", "--id", "Job.1", "-aq", "image", "cmd"),
+		   "--kill-tree-on-exit", "--kill-on-disconnect", "--replay", "4K", "--id", "Job.1",
+		   "-aiq", "image", "cmd"),
 	      &args);
 	const struct cli_values *v = &args.values;
 	CHECK_STR(v->name, "box");
@@ -98,7 +99,9 @@ static void test_all_values(void)
 	CHECK_INT(v->output_limit_bytes, ==, 7);
 	CHECK_INT(v->output_policy, ==, COVE_OUTPUT_TAIL);
 	CHECK_INT(v->linger_ms, ==, 9);
-	CHECK(v->wait_eof && v->kill_tree_on_exit && v->all && v->quiet);
+	CHECK(v->wait_eof && v->kill_tree_on_exit && v->kill_on_disconnect);
+	CHECK(v->all && v->quiet && v->interactive);
+	CHECK_INT(v->replay_bytes, ==, 4096);
 	CHECK_STR(v->id, "Job.1");
 	CHECK_STR(args.operands[0], "image");
 	cli_args_done(&args);
@@ -182,6 +185,9 @@ static void test_refused(void)
 	check_refused(&runs, ARGV("--timeout-signal", "NO", "i", "c"), "must be a signal");
 	check_refused(&runs, ARGV("--output-policy", "mid", "i", "c"),
 		      "--output-policy mid: must be one of head, tail, kill");
+	check_refused(&runs, ARGV("--output-policy", "tail", "i", "c"), "--output-limit is needed");
+	check_refused(&runs, ARGV("--replay", "4095", "i", "c"), "--replay 4095: the least is 4K");
+	check_refused(&runs, ARGV("--replay", "65M", "i", "c"), "--replay 65M: the most is 64M");
 	check_refused(&runs, ARGV("--rlimit", "nofile=2:1", "i", "c"),
 		      "--rlimit nofile=2:1: the soft limit is above the hard one");
 	check_refused(&runs, ARGV("--rlimit", "nofiles=2", "i", "c"), "must be a limit");

@@ -3,6 +3,7 @@
  * What only a real machine can show of `cove`; the rest, which is tested on real machines too, is
  * tests/integration/cli/sandbox-test.c.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -106,6 +107,98 @@ static void test_out_of_memory(void)
 	CHECK_COMMAND(&c, 137, "", "the guest ran out of memory");
 }
 
+/* The main ones of tests/integration/cli/live-test.c and signal-test.c. */
+static void test_live(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+	char line[32], script[4096];
+
+	command_create_box("busybox");
+	COVE_START_PIPED(&c, "exec", "-i", "box", "cat");
+	for (int i = 0; i < 20; i++) {
+		snprintf(line, sizeof(line), "line %d\n", i);
+		command_write(&c, line, strlen(line));
+		command_expect(&c, line);
+	}
+	command_finish(&c);
+	CHECK_COMMAND(&c, 0, "", "");
+
+	snprintf(
+		script, sizeof(script),
+		"cd $COVE_HOME; head -c 20000000 /dev/urandom >in; %s exec -i box cat <in | cmp - in",
+		command_build_path("cove"));
+	COMMAND(&c, "sh", "-c", script);
+	CHECK_COMMAND(&c, 0, "", "");
+	snprintf(script, sizeof(script), "(%s exec box yes; echo $? >&2) | head -n 1",
+		 command_build_path("cove"));
+	COMMAND(&c, "sh", "-c", script);
+	CHECK_COMMAND(&c, 0, "y\n", "141\n");
+	snprintf(script, sizeof(script), "yes | %s exec -i box head -n 1",
+		 command_build_path("cove"));
+	COMMAND(&c, "sh", "-c", script);
+	CHECK_COMMAND(&c, 0, "y\n", "");
+
+	COVE_START_PIPED(&c, "run", "-i", "busybox", "sh", "-c",
+			 "echo up; read x; echo $x; exit 3");
+	command_expect(&c, "up\n");
+	command_write(&c, "word\n", 5);
+	command_finish(&c);
+	CHECK_COMMAND(&c, 3, "word\n", "");
+	command_remove_box();
+}
+
+static void test_signals(void)
+{
+	_cleanup_(command_done) struct command c = { 0 }, other = { 0 };
+
+	command_create_box("busybox");
+	COVE_START(&c, "shell", "box",
+		   "trap 'echo caught; exit 3' TERM; echo up; while :; do :; done");
+	command_expect(&c, "up\n");
+	CHECK_SYS(kill(c.pid, SIGTERM));
+	command_finish(&c);
+	CHECK_COMMAND(&c, 3, "caught\n", "");
+
+	/* Ctrl-C twice, while nobody reads */
+	COVE_START(&c, "shell", "box",
+		   "trap 'echo >/tmp/int' INT; setsid sleep 600 & while :; do yes; done");
+	command_wait_blocked(&c);
+	CHECK_SYS(kill(c.pid, SIGINT));
+	COVE(&other, "shell", "box", "until [ -e /tmp/int ]; do :; done");
+	CHECK_COMMAND(&other, 0, "", "");
+	unsigned long long apart = tap_deadline(1100);
+	while (tap_before(apart)) /* whatever the machine was busy with, these two are together */
+		;
+	CHECK_SYS(kill(c.pid, SIGINT));
+	for (unsigned long long taken = tap_deadline(300); tap_before(taken);)
+		;
+	CHECK_SYS(kill(c.pid, SIGINT));
+	command_finish(&c);
+	CHECK_COMMAND(&c, 137, NULL, "");
+	COVE(&other, "exec", "box", "pidof", "sleep", "yes");
+	CHECK_COMMAND(&other, 1, "", "");
+
+	COVE_START(&c, "exec", "--id", "one", "box", "sleep", "600");
+	COVE_START(&other, "shell", "box", "until pidof sleep >/dev/null; do :; done");
+	command_finish(&other);
+	CHECK_COMMAND(&other, 0, "", "");
+	COVE(&other, "kill", "-s", "USR1", "box", "one");
+	CHECK_COMMAND(&other, 0, "", "");
+	COVE(&other, "wait", "box", "one");
+	CHECK_COMMAND(&other, 128 + SIGUSR1, "", "");
+	command_finish(&c);
+	CHECK_COMMAND(&c, 128 + SIGUSR1, "", "killed through Cove");
+	command_remove_box();
+
+	COVE_START(&c, "run", "busybox", "sh", "-c", "echo up; exec sleep 600");
+	command_expect(&c, "up\n");
+	CHECK_SYS(kill(c.pid, SIGTERM));
+	command_finish(&c);
+	CHECK_COMMAND(&c, 143, "", "");
+	COVE(&c, "ls", "-aq");
+	CHECK_COMMAND(&c, 0, "", "");
+}
+
 static void test_doctor(void)
 {
 	_cleanup_(command_done) struct command c = { 0 };
@@ -124,6 +217,8 @@ static const struct tap_test tests[] = {
 	{ "bare images", test_bare_images, .timeout_s = TIMEOUT_S },
 	{ "a disk of its own", test_own_disk, .timeout_s = TIMEOUT_S },
 	{ "out of memory", test_out_of_memory, .timeout_s = TIMEOUT_S },
+	{ "live", test_live, .timeout_s = TIMEOUT_S },
+	{ "signals", test_signals, .timeout_s = TIMEOUT_S },
 	{ "doctor", test_doctor, .timeout_s = TIMEOUT_S },
 };
 

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,7 +46,7 @@ void command_done(struct command *c)
 	*c = (struct command){ 0 };
 }
 
-void command_start(struct command *c, const char *const *argv)
+void command_start_from(struct command *c, int stdin_fd, const char *const *argv)
 {
 	int out[2], err[2];
 	const char *program = argv[0];
@@ -58,6 +59,10 @@ void command_start(struct command *c, const char *const *argv)
 	pid_t pid = fork();
 	CHECK_SYS(pid);
 	if (pid == 0) {
+		if (stdin_fd > 0)
+			dup2(stdin_fd, STDIN_FILENO);
+		else if (stdin_fd < 0)
+			close(STDIN_FILENO);
 		dup2(out[1], STDOUT_FILENO);
 		dup2(err[1], STDERR_FILENO);
 		execvp(program, (char *const *)argv);
@@ -68,6 +73,105 @@ void command_start(struct command *c, const char *const *argv)
 	c->pid = pid;
 	c->out_fd = out[0];
 	c->err_fd = err[0];
+}
+
+void command_start(struct command *c, const char *const *argv)
+{
+	command_start_from(c, STDIN_FILENO, argv);
+}
+
+void command_start_piped(struct command *c, const char *const *argv)
+{
+	int in[2];
+
+	CHECK_SYS(pipe2(in, O_CLOEXEC));
+	command_start_from(c, in[0], argv);
+	close(in[0]);
+	c->in_fd = in[1];
+}
+
+static void expect(int fd, const char *text, const char *stream)
+{
+	char got[256];
+	size_t n = 0, size = strlen(text);
+	unsigned long long deadline = tap_deadline(COMMAND_WAIT_MS);
+
+	CHECK_INT(size, <, sizeof(got));
+	while (n < size) {
+		struct pollfd wait = { .fd = fd, .events = POLLIN };
+		CHECK_SYS(poll(&wait, 1, 100));
+		if (!wait.revents) {
+			if (!tap_before(deadline))
+				tap_fail(__FILE__, __LINE__,
+					 "%s has only \"%.*s\" instead of \"%s\"", stream, (int)n,
+					 got, text);
+			continue;
+		}
+		ssize_t k = read(fd, got + n, size - n);
+		CHECK_SYS(k);
+		if (k == 0)
+			tap_fail(__FILE__, __LINE__, "%s ended after \"%.*s\" instead of \"%s\"",
+				 stream, (int)n, got, text);
+		n += (size_t)k;
+	}
+	got[n] = 0;
+	if (strcmp(got, text) != 0)
+		tap_fail(__FILE__, __LINE__, "%s is \"%s\" instead of \"%s\"", stream, got, text);
+}
+
+void command_expect(struct command *c, const char *text)
+{
+	expect(c->out_fd, text, "stdout");
+}
+
+void command_expect_err(struct command *c, const char *text)
+{
+	expect(c->err_fd, text, "stderr");
+}
+
+void command_write(struct command *c, const void *data, size_t n)
+{
+	CHECK_OK(fd_write_full(c->in_fd, data, n));
+}
+
+void command_close_in(struct command *c)
+{
+	if (c->in_fd > 0)
+		fd_close(c->in_fd);
+	c->in_fd = 0;
+}
+
+void command_close_out(struct command *c)
+{
+	c->out_fd = fd_close(c->out_fd);
+}
+
+static int unread(int fd)
+{
+	int n;
+	CHECK_SYS(ioctl(fd, FIONREAD, &n));
+	return n;
+}
+
+void command_wait_blocked(struct command *c)
+{
+	int capacity = fcntl(c->out_fd, F_GETPIPE_SZ);
+	CHECK_SYS(capacity);
+	/* Its last page may be less than full: writers put what fits into pages of their own. */
+	CHECK_WITHIN(unread(c->out_fd) > capacity - 2 * 4096, COMMAND_WAIT_MS);
+}
+
+size_t command_peak_bytes(const struct command *c)
+{
+	char path[64], *text = NULL;
+	size_t size, kib = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", c->pid);
+	CHECK_OK(fd_read_file(AT_FDCWD, path, 1 << 20, true, &text, &size));
+	const char *line = strstr(text, "VmHWM:");
+	CHECK(line && sscanf(line, "VmHWM: %zu", &kib) == 1);
+	free(text);
+	return kib * 1024;
 }
 
 /* False at the end. */
@@ -98,6 +202,7 @@ void command_finish(struct command *c)
 	struct pollfd fds[2] = { { c->out_fd, POLLIN, 0 }, { c->err_fd, POLLIN, 0 } };
 	int status;
 
+	command_close_in(c);
 	for (int i = 0; i < 2; i++)
 		buffer_init(&buffers[i], OUTPUT_MAX);
 	while (fds[0].fd >= 0 || fds[1].fd >= 0) {
@@ -117,6 +222,22 @@ void command_run(struct command *c, const char *const *argv)
 {
 	command_start(c, argv);
 	command_finish(c);
+}
+
+void command_create_box(const char *image)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+	COVE(&c, "create", "-n", "box", image);
+	CHECK_COMMAND(&c, 0, "box\n", "");
+}
+
+void command_remove_box(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+	COVE(&c, "rm", "--force", "box");
+	CHECK_COMMAND(&c, 0, "box\n", "");
+	COVE(&c, "ls", "-aq");
+	CHECK_COMMAND(&c, 0, "", "");
 }
 
 void command_check(const char *file, int line, const struct command *c, int status, const char *out,

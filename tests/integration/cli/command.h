@@ -13,6 +13,7 @@
 struct command {
 	pid_t pid;
 	int out_fd, err_fd; /* while it runs */
+	int in_fd;	    /* the end to write to; 0: its stdin is this process's */
 	int status;	    /* as a shell has it: 128 + n for a signal */
 	char *out;	    /* NUL-terminated; the NUL is not counted */
 	size_t out_size;
@@ -29,12 +30,38 @@ void command_done(struct command *c);
  */
 void command_run(struct command *c, const char *const *argv);
 
-/* The two halves of command_run(). */
+/* The two halves of command_run(). finish closes in_fd. */
 void command_start(struct command *c, const char *const *argv);
 void command_finish(struct command *c);
 
-#define COMMAND(c, ...) command_run((c), (const char *const[]){ __VA_ARGS__, NULL })
-#define COVE(c, ...)	COMMAND(c, "cove", __VA_ARGS__)
+/* As command_start(), with a pipe for its stdin. */
+void command_start_piped(struct command *c, const char *const *argv);
+/* With this descriptor for its stdin; -1: it has none. */
+void command_start_from(struct command *c, int stdin_fd, const char *const *argv);
+
+/* The next bytes of its stdout (stderr) are these, and are there within COMMAND_WAIT_MS. */
+void command_expect(struct command *c, const char *text);
+void command_expect_err(struct command *c, const char *text);
+/* All of it, waiting while it does not read. */
+void command_write(struct command *c, const void *data, size_t n);
+void command_close_in(struct command *c);
+/* Nobody reads its stdout any more. */
+void command_close_out(struct command *c);
+/* Nobody reads its stdout for now: waits until it has filled the pipe. */
+void command_wait_blocked(struct command *c);
+/* The most memory that it ever had. */
+size_t command_peak_bytes(const struct command *c);
+#define COMMAND_WAIT_MS 20000
+
+#define COMMAND(c, ...)	   command_run((c), (const char *const[]){ __VA_ARGS__, NULL })
+#define COVE(c, ...)	   COMMAND(c, "cove", __VA_ARGS__)
+#define COVE_START(c, ...) command_start((c), (const char *const[]){ "cove", __VA_ARGS__, NULL })
+#define COVE_START_PIPED(c, ...)                                                                   \
+	command_start_piped((c), (const char *const[]){ "cove", __VA_ARGS__, NULL })
+
+/* `cove create -n box IMAGE`, and its removal, after which there is no sandbox. */
+void command_create_box(const char *image);
+void command_remove_box(void);
 
 /* All three at once, with what came out in the message; NULL: not looked at. */
 void command_check(const char *file, int line, const struct command *c, int status, const char *out,

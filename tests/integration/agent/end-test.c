@@ -218,6 +218,28 @@ static void test_timeout_while_blocked(void)
 	agent_client_stop(c);
 }
 
+/* And one that reads nothing, with its stdin full and open. */
+static void test_timeout_while_stdin_is_full(void)
+{
+	struct agent_client *c = agent_client_start(agent_cgroup());
+	static uint8_t bytes[1000000];
+	for (int tty = 0; tty < 2; tty++) {
+		struct agent_run run = { .timeout_ms = 300,
+					 .pipe = true,
+					 .in = bytes,
+					 .in_size = sizeof(bytes),
+					 .open = true,
+					 .tty = tty };
+		uint64_t before = now();
+		struct agent_stream *s = agent_sh(c, "exec sleep 600", &run);
+		agent_wait_end(s);
+		CHECK_INT(now() - before, <, 2300);
+		CHECK_INT(s->cause, ==, COVE_CAUSE_TIMED_OUT);
+		CHECK_INT(s->code, ==, 137);
+	}
+	agent_client_stop(c);
+}
+
 /* An end is told to a viewer that has stopped reading, with exact totals, and the rest follows. */
 static void test_end_overtakes_data(void)
 {
@@ -361,6 +383,7 @@ static const struct tap_test tests[] = {
 	{ "whole tree", test_whole_tree },
 	{ "timeout signal obeyed", test_timeout_signal_obeyed },
 	{ "timeout while blocked", test_timeout_while_blocked },
+	{ "timeout while stdin is full", test_timeout_while_stdin_is_full },
 	{ "end overtakes data", test_end_overtakes_data },
 	{ "signals", test_signals },
 	{ "orphans are reaped", test_orphans_are_reaped },

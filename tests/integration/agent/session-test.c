@@ -306,30 +306,49 @@ static void test_kept(void)
 	agent_client_stop(c);
 }
 
+/*
+ * A thousand sessions at once, every other one on a terminal. Idle they are cheap; all of them work;
+ * and nothing is left of them.
+ */
 static void test_crowd(void)
 {
-	enum { N = 500 };
+	enum { N = 1000, IDLE_BYTES = 32 * 1024 };
 	static struct agent_stream *s[N];
 	struct agent_client *c = agent_client_start(agent_cgroup());
 	agent_wait_end(agent_sh(c, "true", NULL));
 	unsigned fds = agent_count_fds(c);
 	size_t rss = agent_rss_bytes(c);
-	struct agent_run run = { .pipe = true, .open = true };
-	for (int i = 0; i < N; i++)
+	for (int i = 0; i < N; i++) {
+		struct agent_run run = { .pipe = true, .open = true, .tty = i % 2 };
 		s[i] = agent_run(c, (const char *[]){ "cat", NULL }, &run);
+	}
 	for (int i = 0; i < N; i++)
 		agent_wait_started(s[i]);
-	CHECK_RSS_BELOW(c, rss + (size_t)N * 32 * 1024);
+	tap_note("an idle session: %zu bytes, %u descriptors", (agent_rss_bytes(c) - rss) / N,
+		 (agent_count_fds(c) - fds) / N);
+	CHECK_RSS_BELOW(c, rss + (size_t)N * IDLE_BYTES);
+
+	/* Having said something they are not much dearer. */
 	for (int i = 0; i < N; i++)
-		agent_write(s[i], "hello\n", 6, true);
+		agent_write(s[i], "hello\n", 6, false);
+	for (int i = 0; i < N; i++)
+		AGENT_UNTIL(c, s[i]->out[0].size >= 6);
+	tap_note("one that has spoken: %zu bytes", (agent_rss_bytes(c) - rss) / N);
+	CHECK_RSS_BELOW(c, rss + (size_t)N * IDLE_BYTES);
+
+	for (int i = 0; i < N; i++)
+		agent_write(s[i], "", 0, true);
 	for (int i = 0; i < N; i++) {
 		agent_wait_end(s[i]);
 		CHECK_INT(s[i]->code, ==, 0);
-		CHECK_STR((char *)s[i]->out[0].data, "hello\n");
+		CHECK_STR((char *)s[i]->out[0].data, i % 2 ? "hello\r\nhello\r\n" : "hello\n");
+		agent_close(s[i]);
 	}
 	/* Spare cgroups are kept, three descriptors each. */
+	agent_wait_end(agent_sh(c, "true", NULL));
 	CHECK_INT(agent_count_fds(c), <=, fds + 3 * 16);
 	CHECK_INT(agent_count_children(c), ==, 0);
+	tap_note("one that is over: %zu bytes", (agent_rss_bytes(c) - rss) / N);
 	agent_client_stop(c);
 }
 

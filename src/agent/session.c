@@ -345,6 +345,9 @@ void session_on_exit(struct session *s, int status, const struct rusage *usage)
 	s->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 	s->code = s->signal ? 128 + s->signal : WEXITSTATUS(status);
 	s->core_dumped = WIFSIGNALED(status) && WCOREDUMP(status);
+	/* A kill that came too late for it has ended the rest of the tree, not the leader. */
+	if (s->cause_known && s->cause == SESSION_KILLED && s->signal != SIGKILL)
+		s->cause_known = false;
 	set_cause(s, find_cause(s));
 	set_state(s, SESSION_ENDING);
 	if (!s->wait_eof)

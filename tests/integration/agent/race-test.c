@@ -170,7 +170,9 @@ static void test_end_against_kill(void)
 		agent_wait_end(s);
 		CHECK(s->cause == COVE_CAUSE_KILLED || s->cause == COVE_CAUSE_TIMED_OUT ||
 		      s->cause == COVE_CAUSE_EXITED);
-		CHECK_INT(s->code, ==, s->cause == COVE_CAUSE_EXITED ? 3 : 137);
+		/* A limit that was passed is named also where the command was just faster. */
+		CHECK(s->code == 3 || (s->cause != COVE_CAUSE_EXITED && s->code == 137));
+		CHECK(s->cause != COVE_CAUSE_KILLED || s->code == 137);
 		if (r != 0) /* it was over before: and then nothing is left to be killed */
 			CHECK_INT(agent_kill(s), ==, COVE_E_STATE);
 		agent_close(s);

@@ -34,6 +34,12 @@
  */
 #define WIDE_MAX 16
 
+/*
+ * Streams at once: as many as a supervisor takes from one client (CLIENT_STREAMS_MAX). It cuts off
+ * whoever opens more; here they wait until another is closed.
+ */
+#define STREAMS_MAX 4096
+
 /* A thread in connection_wait(). */
 struct waiter {
 	struct list in_connection;
@@ -61,6 +67,7 @@ static int new_link(struct wire_link **ret)
 {
 	struct wire_link_options options = {
 		.role = WIRE_INITIATOR,
+		.max_streams = STREAMS_MAX,
 		.software = "libcove " COVE_VERSION,
 		.source = connection_source,
 	};

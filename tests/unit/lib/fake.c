@@ -124,8 +124,12 @@ void fake_drain(struct fake *f)
 {
 	struct wire_event event;
 	for (;;) {
-		while (next(f, &event))
-			CHECK(event.kind != WIRE_EVENT_MESSAGE);
+		while (next(f, &event)) {
+			if (event.kind != WIRE_EVENT_MESSAGE)
+				continue;
+			CHECK_STR(wire_type_info(event.type)->name, "KILL");
+			f->kills++;
+		}
 		flush(f);
 		if (f->gone || list_empty(&f->chunks))
 			return;

@@ -25,6 +25,7 @@ struct fake {
 	bool gone; /* the client has closed */
 	bool mute; /* fake_next() writes nothing */
 	uint64_t echoed;
+	unsigned kills; /* KILLs that came in fake_drain() */
 };
 
 /* A handle whose supervisor is the script. */
@@ -53,7 +54,7 @@ void fake_goodbye(struct fake *f, unsigned cause, const char *text);
 /* Queues bytes (copied) of a channel. */
 void fake_data(struct fake *f, uint32_t stream, unsigned channel, uint64_t offset, const void *data,
 	       size_t n);
-/* Writes until all that was queued is written; ignores what comes in meanwhile but credit. */
+/* Writes until all that was queued is written; meanwhile only credit and KILL may come in. */
 void fake_drain(struct fake *f);
 /* Sends back what comes on stdin until its end, then EXITED. Gives credit for what is sent. */
 void fake_cat(struct fake *f, uint32_t stream);

@@ -183,8 +183,16 @@ static void on_exited(struct process *p, const Cove__Wire__Exited *m)
 
 static void on_failed(struct process *p, const Cove__Wire__Failure *m)
 {
-	if (process_complete(p))
-		return; /* the machine died, but we have all that we came for */
+	if (process_complete(p)) {
+		/* The machine died, but we have all that we came for; answers will not come. */
+		LIST_FOREACH (i, &p->acks) {
+			struct ack *ack = LIST_ENTRY(i, struct ack, entry);
+			ack->done = true;
+			process_not_running(p, &ack->failure);
+		}
+		stream_wake(&p->stream, STREAM_STATE);
+		return;
+	}
 	wire_failure_to_error(m, &p->failure);
 	p->failed = p->state == PROCESS_STARTING && p->failure.code != COVE_E_LOST;
 	process_set_state(p, PROCESS_BROKEN);

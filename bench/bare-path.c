@@ -7,6 +7,7 @@
  * The way to the port is the agent's own (agent/boot.h), so the two machines cannot drift apart.
  */
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 #include "bare.h"
 #include "base/fd.h"
 
-/* As large as the agent makes the pipe of a command that writes much. */
+/* As large as the agent makes the pipe of a command that writes much. More is no quicker. */
 #define PIPE_BYTES (1024 * 1024)
 
 static char chunk[BARE_CHUNK];
@@ -26,6 +27,12 @@ static void check(int r, const char *what)
 {
 	if (r < 0)
 		err(1, "%s", what);
+}
+
+static void make_pipe(int ends[2])
+{
+	check(pipe2(ends, O_CLOEXEC), "pipe");
+	check(fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES), "F_SETPIPE_SZ");
 }
 
 static pid_t start(int in, int out, const char *const *argv)
@@ -53,8 +60,7 @@ static void move_out(int port, uint64_t bytes)
 {
 	int ends[2];
 	char count[32];
-	check(pipe2(ends, O_CLOEXEC), "pipe");
-	check(fcntl(ends[0], F_SETPIPE_SZ, PIPE_BYTES), "F_SETPIPE_SZ");
+	make_pipe(ends);
 	snprintf(count, sizeof(count), "count=%llu", (unsigned long long)bytes / BARE_CHUNK);
 	pid_t pid = start(0, ends[1],
 			  (const char *const[]){ "dd", "if=/dev/zero", "bs=64k", count, NULL });
@@ -72,13 +78,17 @@ static void move_out(int port, uint64_t bytes)
 static size_t take(int port, size_t n)
 {
 	struct pollfd p = { .fd = port, .events = POLLIN };
-	check(poll(&p, 1, -1), "poll");
 	size_t got = 0;
-	while (got < n && (got == 0 || poll(&p, 1, 0) > 0)) {
+	while (got < n) {
 		ssize_t k = read(port, chunk + got, n - got);
-		if (k <= 0)
+		if (k > 0)
+			got += (size_t)k;
+		else if (k == 0 || errno != EAGAIN)
 			err(1, "reading from the port");
-		got += (size_t)k;
+		else if (got > 0)
+			break;
+		else
+			check(poll(&p, 1, -1), "poll");
 	}
 	return got;
 }
@@ -86,15 +96,17 @@ static size_t take(int port, size_t n)
 static void move_in(int port, uint64_t bytes)
 {
 	int ends[2];
-	check(pipe2(ends, O_CLOEXEC), "pipe");
+	make_pipe(ends);
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	pid_t pid = start(ends[0], null, (const char *const[]){ "cat", NULL });
 	close(ends[0]);
+	check(fd_set_nonblocking(port, true), "the port");
 	while (bytes > 0) {
 		size_t n = take(port, MIN(bytes, sizeof(chunk)));
 		check(fd_write_full(ends[1], chunk, n), "writing to the pipe");
 		bytes -= n;
 	}
+	check(fd_set_nonblocking(port, false), "the port");
 	close(ends[1]);
 	wait_for(pid);
 	close(null);

@@ -7,13 +7,14 @@
 
 #define ENOUGH 5 /* lines */
 
-/* How many lines end in these bytes. */
-static unsigned count_lines(const char *data, size_t n)
+/* Whether it is enough with these bytes, and was not before. */
+static bool enough_now(const char *data, size_t n)
 {
-	unsigned lines = 0;
+	static unsigned lines;
+	unsigned before = lines;
 	for (size_t i = 0; i < n; i++)
 		lines += data[i] == '\n';
-	return lines;
+	return before < ENOUGH && lines >= ENOUGH;
 }
 
 int main(void)
@@ -41,18 +42,15 @@ int main(void)
 	cove_control *control = cove_process_control(process);
 
 	const struct cove_event *event;
-	unsigned lines = 0;
 	int r, status = 1;
 	while ((r = cove_process_recv(process, &event, -1, &error)) > 0) {
 		switch (event->kind) {
 		case COVE_EVENT_STDOUT: /* any number of bytes, cut anywhere */
 			fwrite(event->data, 1, event->bytes, stdout);
 			fflush(stdout);
-			if (lines < ENOUGH) {
-				lines += count_lines(event->data, event->bytes);
-				if (lines >= ENOUGH && cove_control_kill(control, &error) < 0)
-					errx(1, "%s", error.message);
-			}
+			if (enough_now(event->data, event->bytes) &&
+			    cove_control_kill(control, &error) < 0)
+				errx(1, "%s", error.message);
 			break;
 		case COVE_EVENT_STDERR:
 			fwrite(event->data, 1, event->bytes, stderr);

@@ -222,7 +222,7 @@ static void test_man_page_uses(void)
 	check_uses(&mdoc);
 }
 
-/* `tests/…-test.c` "case" in docs/failures.md: the file is there and has that case. */
+/* `tests/…-test.c` "case" in a document: the file is there and has that case. */
 static void check_case(const char *reference)
 {
 	char path[128], name[128], text[160];
@@ -235,9 +235,28 @@ static void check_case(const char *reference)
 		tap_fail(__FILE__, __LINE__, "%s has no case \"%s\"", path, name);
 }
 
-static void test_failures(void)
+/* Also the further cases of a file: `tests/…-test.c` "one", "two". */
+static void check_cases(const char *reference)
 {
-	_cleanup_free_ char *document = read_source("docs/failures.md");
+	char path[128];
+	int n = 0;
+
+	if (sscanf(reference, "`%127[^`]`%n", path, &n) != 1 || n == 0)
+		return;
+	const char *p = reference + n;
+	while (strncmp(p, " \"", 2) == 0 || strncmp(p, ", \"", 3) == 0) {
+		const char *name = strchr(p, '"'), *end = strchr(name + 1, '"');
+		char one[288];
+		CHECK(end);
+		snprintf(one, sizeof(one), "`%s` %.*s", path, (int)(end + 1 - name), name);
+		check_case(one);
+		p = end + 1;
+	}
+}
+
+static void check_named_tests(const char *path)
+{
+	_cleanup_free_ char *document = read_source(path);
 	unsigned n = 0;
 
 	/* Lines may be broken anywhere in a name. */
@@ -249,22 +268,58 @@ static void test_failures(void)
 			document[k++] = ' ';
 	document[k] = 0;
 	for (const char *p = document; (p = strstr(p, "`tests/")); p++, n++)
-		check_case(p);
+		check_cases(p);
 	CHECK_INT(n, >, 20);
 }
 
-/* The README's C example is examples/hello.c, word for word. */
-static void test_readme_example(void)
+static void test_failures(void)
 {
-	_cleanup_free_ char *readme = read_source("README.md"),
-			    *hello = read_source("examples/hello.c");
-	char *start = strstr(readme, "```c\n");
-	CHECK(start);
-	start += strlen("```c\n");
-	char *end = strstr(start, "```\n");
-	CHECK(end);
-	*end = 0;
-	CHECK_STR(start, strstr(hello, "#include"));
+	check_named_tests("docs/failures.md");
+}
+
+static void test_api(void)
+{
+	check_named_tests("docs/api.md");
+}
+
+/* How far to the right a piece of code stands is the place's matter. */
+static void strip_indentation(char *text)
+{
+	size_t k = 0;
+	bool at_start = true;
+	for (const char *p = text; *p; p++) {
+		at_start = at_start && *p == '\t';
+		if (!at_start)
+			text[k++] = *p;
+		if (*p == '\n')
+			at_start = true;
+	}
+	text[k] = 0;
+}
+
+/* The README's C is out of the examples that are named above it, word for word. */
+static void test_readme_examples(void)
+{
+	_cleanup_free_ char *readme = read_source("README.md");
+	unsigned n = 0;
+
+	for (char *p = readme; (p = strstr(p, "```c\n")); n++) {
+		char name[64];
+		char *end = strstr(p + 5, "```\n"), *mark = p;
+		CHECK(end);
+		while (mark > readme && strncmp(mark, "<!-- ", 5) != 0)
+			mark--;
+		CHECK_INT(sscanf(mark, "<!-- %63s -->", name), ==, 1);
+		_cleanup_free_ char *example = read_source(name),
+				    *piece = strndup(p + 5, end - p - 5);
+		CHECK(piece);
+		strip_indentation(example);
+		strip_indentation(piece);
+		if (!strstr(example, piece))
+			tap_fail(__FILE__, __LINE__, "%s is not in %s", piece, name);
+		p = end + 4;
+	}
+	CHECK_INT(n, >=, 2);
 }
 
 static const struct tap_test tests[] = {
@@ -273,7 +328,8 @@ static const struct tap_test tests[] = {
 	{ "shared options in docs/cli.md", test_markdown_uses },
 	{ "shared options in docs/cove.1", test_man_page_uses },
 	{ "the tests that docs/failures.md names", test_failures },
-	{ "the README's example", test_readme_example },
+	{ "the tests that docs/api.md names", test_api },
+	{ "the README's examples", test_readme_examples },
 };
 
 int main(int argc, char **argv)

@@ -574,8 +574,9 @@ struct cove_open_options {
 
 /*
  * A handle on a command that was started before, by whatever process: a session by its id, running
- * or ended (the result of one that has ended is kept for ten minutes). Events are those of
- * cove_exec_stream(); an unknown id comes as FAILED with NOT_FOUND.
+ * or ended (the result of one that has ended is kept for ten minutes, with what processes that it
+ * left running have written since). Events are those of cove_exec_stream(); an unknown id comes as
+ * FAILED with NOT_FOUND.
  */
 int cove_process_open(cove_sandbox *sandbox, const char *id,
 		      const struct cove_open_options *options, cove_process **ret,

@@ -63,6 +63,11 @@ static void tell_exited(struct viewer *v)
 	Cove__Wire__Usage usage = COVE__WIRE__USAGE__INIT;
 	Cove__Wire__Exited m = COVE__WIRE__EXITED__INIT;
 	session_fill_exited(s, &m, &usage);
+	/* Who comes to look after the end gets what background processes have written since, too. */
+	if (!v->starter) {
+		m.stdout_total = s->outputs[0].ring.end;
+		m.stderr_total = s->outputs[1].ring.end;
+	}
 	v->told_end = true;
 	server_send(s->agent, v->stream, WIRE_EXITED, &m.base);
 }

@@ -12,6 +12,9 @@ MAKE = re.compile(r"`(?:\$ )?make ([a-z][a-z-]*)`")
 # A path in backquotes whose first folder is one of ours.
 PATH = re.compile(r"`((?:src|include|tests|guest|scripts|docs|examples|bench|images|bindings)/[\w./*-]+)`")
 
+# A test program and one of its cases, as failures.md names them.
+CASE = re.compile(r'`(tests/[\w./-]+\.c)`\s+"([^"]+)"')
+
 
 def links():
     """links between documents lead somewhere"""
@@ -40,4 +43,13 @@ def targets():
                 yield f"{path}: make {target}"
 
 
-tap.main(links, paths, targets)
+def cases():
+    """cases of tests that documents name exist"""
+    for path in tap.files(".md"):
+        for program, words in CASE.findall(tap.read(path)):
+            name = " ".join(words.split())
+            if f'"{name}"' not in tap.read(program):
+                yield f'{path}: {program} "{name}"'
+
+
+tap.main(links, paths, targets, cases)

@@ -52,6 +52,11 @@ long long vm_number(cove_sandbox *sandbox, const char *script)
 	return n;
 }
 
+long long vm_agent_kib(cove_sandbox *sandbox)
+{
+	return vm_number(sandbox, "awk '/^Rss:/ { print $2 }' /proc/1/smaps_rollup");
+}
+
 void vm_put_helper(cove_sandbox *sandbox)
 {
 	_cleanup_free_ char *program = NULL;

@@ -29,6 +29,12 @@ long long vm_number(cove_sandbox *sandbox, const char *script);
 #define VM_HELPER "/tmp/helper"
 void vm_put_helper(cove_sandbox *sandbox);
 
+/*
+ * Resident memory of the agent. Exact, as VmRSS in its status is not: the kernel counts that in
+ * batches of a quarter of a MiB.
+ */
+long long vm_agent_kib(cove_sandbox *sandbox);
+
 /* Of processes of the host: -1 when there is no such process. */
 long long vm_open_fds(int pid);
 long long vm_rss_kib(int pid);

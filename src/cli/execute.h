@@ -73,9 +73,10 @@ struct forward {
 	uint64_t pending;   /* bit n - 1: signal n is to be sent */
 	uint64_t sending;   /* it is being sent, and not confirmed yet */
 	uint64_t delivered; /* it was */
-	bool sender_runs;   /* the thread that sends them */
-	bool killing;	    /* the kill was asked for */
-	bool ended;	    /* there is nobody to send anything to any more */
+	uint64_t delivered_ms;
+	bool sender_runs; /* the thread that sends them */
+	bool killing;	  /* the kill was asked for */
+	bool ended;	  /* there is nobody to send anything to any more */
 };
 
 /*

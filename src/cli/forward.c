@@ -63,16 +63,18 @@ static void *send_signals(void *data)
 		int r = cove_control_signal(f->control, signal, NULL);
 		pthread_mutex_lock(&f->lock);
 		f->sending = 0;
+		uint64_t now = clock_monotonic_ms();
 		if (r == 0) {
 			f->delivered |= bit(signal);
+			f->delivered_ms = now;
 			continue;
 		}
 		f->ended = true;
 		/*
-		 * It had ended before, and its last output is being written. But where it ended of
-		 * a signal that came just before this one, both are the same wish.
+		 * It had ended by itself, and its last output is being written. Where it ended of a
+		 * signal just before this one, or of the kill after it, both are the same wish.
 		 */
-		if (r == COVE_E_STATE && !f->delivered)
+		if (r == COVE_E_STATE && !f->killing && now - f->delivered_ms >= IMPATIENCE_MS)
 			die(signal);
 	}
 	f->sender_runs = false;
@@ -92,7 +94,7 @@ static void *send_kill(void *data)
 
 /* The rest is called with the lock. */
 
-static void send(struct forward *f, int signal)
+static void pass_on(struct forward *f, int signal)
 {
 	f->pending |= bit(signal);
 	if (f->sender_runs)
@@ -149,7 +151,7 @@ static void *take_signals(void *data)
 		} else {
 			if (signal == SIGINT)
 				last_int_ms = now;
-			send(f, signal);
+			pass_on(f, signal);
 		}
 		pthread_mutex_unlock(&f->lock);
 	}

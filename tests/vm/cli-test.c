@@ -169,10 +169,8 @@ static void test_signals(void)
 	unsigned long long apart = tap_deadline(1100);
 	while (tap_before(apart)) /* whatever the machine was busy with, these two are together */
 		;
-	CHECK_SYS(kill(c.pid, SIGINT));
-	for (unsigned long long taken = tap_deadline(300); tap_before(taken);)
-		;
-	CHECK_SYS(kill(c.pid, SIGINT));
+	command_signal(&c, SIGINT);
+	command_signal(&c, SIGINT);
 	command_finish(&c);
 	CHECK_COMMAND(&c, 137, NULL, "");
 	COVE(&other, "exec", "box", "pidof", "sleep", "yes");

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -161,16 +162,38 @@ void command_wait_blocked(struct command *c)
 	CHECK_WITHIN(unread(c->out_fd) > capacity - 2 * 4096, COMMAND_WAIT_MS);
 }
 
-size_t command_peak_bytes(const struct command *c)
+static char *read_status(pid_t pid)
 {
 	char path[64], *text = NULL;
-	size_t size, kib = 0;
+	size_t size;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", c->pid);
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	CHECK_OK(fd_read_file(AT_FDCWD, path, 1 << 20, true, &text, &size));
+	return text;
+}
+
+static bool is_pending(pid_t pid, int signal)
+{
+	static const char name[] = "\nShdPnd:";
+	_cleanup_free_ char *text = read_status(pid);
+	const char *line = strstr(text, name);
+	/* What has ended of it keeps it for good. */
+	return line && !strstr(text, "State:\tZ") &&
+	       strtoull(line + strlen(name), NULL, 16) >> (signal - 1) & 1;
+}
+
+void command_signal(const struct command *c, int signal)
+{
+	CHECK_SYS(kill(c->pid, signal));
+	CHECK_WITHIN(!is_pending(c->pid, signal), COMMAND_WAIT_MS);
+}
+
+size_t command_peak_bytes(const struct command *c)
+{
+	_cleanup_free_ char *text = read_status(c->pid);
 	const char *line = strstr(text, "VmHWM:");
+	size_t kib = 0;
 	CHECK(line && sscanf(line, "VmHWM: %zu", &kib) == 1);
-	free(text);
 	return kib * 1024;
 }
 

@@ -49,6 +49,8 @@ void command_close_in(struct command *c);
 void command_close_out(struct command *c);
 /* Nobody reads its stdout for now: waits until it has filled the pipe. */
 void command_wait_blocked(struct command *c);
+/* Sends it a signal and waits until it has it: two that are pending are one. */
+void command_signal(const struct command *c, int signal);
 /* The most memory that it ever had. */
 size_t command_peak_bytes(const struct command *c);
 #define COMMAND_WAIT_MS 20000

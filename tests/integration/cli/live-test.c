@@ -20,7 +20,7 @@
  * What `cove` may need, however much goes through it: the library's windows of 1 MiB for each stream,
  * twice, and itself. A sanitizer keeps what is freed.
  */
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MEMORY_MAX (1024u * MIB)
 #else
 #define MEMORY_MAX (24u * MIB)

@@ -49,7 +49,7 @@ static void test_ended_by_signals(void)
 		tap_note("signal %d", signals[i]);
 		COVE_START(&c, "shell", "box", "echo up; exec sleep 600");
 		command_expect(&c, "up\n");
-		CHECK_SYS(kill(c.pid, signals[i]));
+		command_signal(&c, signals[i]);
 		command_finish(&c);
 		CHECK_COMMAND(&c, 128 + signals[i], "", "");
 		/* It is the command that has ended, and cove after it. */
@@ -57,7 +57,7 @@ static void test_ended_by_signals(void)
 			   "trap 'echo caught; exit 3' INT TERM HUP QUIT; echo up;"
 			   " while :; do sleep 0.01; done 2>/dev/null");
 		command_expect(&c, "up\n");
-		CHECK_SYS(kill(c.pid, signals[i]));
+		command_signal(&c, signals[i]);
 		command_finish(&c);
 		CHECK_COMMAND(&c, 3, "caught\n", "");
 	}
@@ -75,9 +75,9 @@ static void test_handled_signals(void)
 			 " until [ \"$x\" ]; do read x; done; echo $x");
 	command_expect(&c, "up\n");
 	for (int i = 0; i < 10; i++) {
-		CHECK_SYS(kill(c.pid, SIGHUP));
+		command_signal(&c, SIGHUP);
 		command_expect(&c, "hup\n");
-		CHECK_SYS(kill(c.pid, SIGTERM));
+		command_signal(&c, SIGTERM);
 		command_expect(&c, "term\n");
 	}
 	command_write(&c, "word\n", 5);
@@ -97,9 +97,9 @@ static void test_many_signals(void)
 		   " until [ \"$a$b$c\" = 111 ]; do sleep 0.01; done 2>/dev/null;"
 		   " seq 1 100000");
 	command_expect(&c, "up\n");
-	CHECK_SYS(kill(c.pid, SIGHUP));
-	CHECK_SYS(kill(c.pid, SIGTERM));
-	CHECK_SYS(kill(c.pid, SIGQUIT));
+	command_signal(&c, SIGHUP);
+	command_signal(&c, SIGTERM);
+	command_signal(&c, SIGQUIT);
 	command_finish(&c);
 	CHECK_COMMAND(&c, 0, NULL, "");
 	CHECK_INT(c.out_size, ==, 588895);
@@ -140,10 +140,8 @@ static void test_second_ctrl_c(void)
 	command_create_box(IMAGE);
 	COVE_START(&c, "shell", "box", stubborn);
 	int pid = read_pid(&c);
-	CHECK_SYS(kill(c.pid, SIGINT));
-	/* Two that are pending at once are one: wait until the first was taken. */
-	box_expect("true", "");
-	CHECK_SYS(kill(c.pid, SIGINT));
+	command_signal(&c, SIGINT);
+	command_signal(&c, SIGINT);
 	command_finish(&c);
 	CHECK_COMMAND(&c, 137, "", "");
 	CHECK_WITHIN(!box_has_process(pid), GONE_MS);
@@ -156,11 +154,11 @@ static void test_second_ctrl_c(void)
 	for (int i = 1; i <= 3; i++) {
 		char text[16];
 		unsigned long long apart = tap_deadline(1100);
-		CHECK_SYS(kill(c.pid, SIGINT));
+		command_signal(&c, SIGINT);
 		snprintf(text, sizeof(text), "%d\n", i);
 		command_expect(&c, text);
 		for (int k = 0; k < 2 && i < 3; k++) {
-			CHECK_SYS(kill(c.pid, SIGTERM));
+			command_signal(&c, SIGTERM);
 			command_expect(&c, "term\n");
 		}
 		while (i < 3 && tap_before(apart))
@@ -185,9 +183,9 @@ static void test_ignored_signals(void)
 				  " echo up; while :; do sleep 0.01; done 2>/dev/null'",
 				  NULL });
 	command_expect(&c, "up\n");
-	CHECK_SYS(kill(c.pid, SIGHUP));
-	CHECK_SYS(kill(c.pid, SIGINT));
-	CHECK_SYS(kill(c.pid, SIGTERM));
+	command_signal(&c, SIGHUP);
+	command_signal(&c, SIGINT);
+	command_signal(&c, SIGTERM);
 	command_finish(&c);
 	CHECK_COMMAND(&c, 4, "term\n", "");
 	command_remove_box();
@@ -202,7 +200,7 @@ static void test_ctrl_c_while_blocked(void)
 	COVE_START(&c, "shell", "box",
 		   "trap 'touch /tmp/cove-int; echo last words >&2; exit 3' INT; yes");
 	command_wait_blocked(&c);
-	CHECK_SYS(kill(c.pid, SIGINT));
+	command_signal(&c, SIGINT);
 	box_wait_for("/tmp/cove-int");
 	command_finish(&c);
 	CHECK_COMMAND(&c, 3, NULL, "last words\n");
@@ -211,9 +209,8 @@ static void test_ctrl_c_while_blocked(void)
 	/* The second one kills. */
 	COVE_START(&c, "shell", "box", "trap '' INT; yes");
 	command_wait_blocked(&c);
-	CHECK_SYS(kill(c.pid, SIGINT));
-	box_expect("true", "");
-	CHECK_SYS(kill(c.pid, SIGINT));
+	command_signal(&c, SIGINT);
+	command_signal(&c, SIGINT);
 	command_finish(&c);
 	CHECK_COMMAND(&c, 137, NULL, "");
 
@@ -223,7 +220,7 @@ static void test_ctrl_c_while_blocked(void)
 	_cleanup_(command_done) struct command wait = { 0 };
 	COVE(&wait, "wait", "box", "short");
 	CHECK_COMMAND(&wait, 0, "", "");
-	CHECK_SYS(kill(c.pid, SIGTERM));
+	command_signal(&c, SIGTERM);
 	CHECK(tap_process_ends(c.pid, GONE_MS));
 	command_finish(&c);
 	CHECK_COMMAND(&c, 143, NULL, "");
@@ -257,15 +254,11 @@ static void test_stalled(void)
 		command_expect(&c, "up\n");
 		CHECK_SYS(kill(supervisor, SIGSTOP));
 		unsigned long long start = tap_deadline(0);
-		CHECK_SYS(kill(c.pid, SIGINT));
-		/* Taken, or it would be one with the next; nothing tells, so it gets its time. */
-		unsigned long long apart = tap_deadline(1500);
+		command_signal(&c, SIGINT);
+		unsigned long long apart = tap_deadline(1100);
 		while (tap_before(apart))
 			;
-		CHECK_SYS(kill(c.pid, SIGINT)); /* late, but the first has not been confirmed */
-		apart = tap_deadline(100);
-		while (third && tap_before(apart))
-			;
+		command_signal(&c, SIGINT); /* late, but the first has not been confirmed */
 		if (third)
 			CHECK_SYS(kill(c.pid, SIGINT));
 		command_finish(&c);
@@ -389,7 +382,7 @@ static void test_wait(void)
 	command_expect(&exec, "up\n");
 	for (size_t i = 0; i < ARRAY_SIZE(waiters); i++)
 		COVE_START(&waiters[i], "wait", "box", "one");
-	CHECK_SYS(kill(waiters[0].pid, SIGINT)); /* ends it, and nothing else */
+	command_signal(&waiters[0], SIGINT); /* ends it, and nothing else */
 	command_finish(&waiters[0]);
 	CHECK_COMMAND(&waiters[0], 130, "", "");
 	command_write(&exec, "word\n", 5);
@@ -448,21 +441,20 @@ static void test_run(void)
 		   "trap 'echo caught; exit 3' TERM; echo up;"
 		   " while :; do sleep 0.01; done 2>/dev/null");
 	command_expect(&run, "up\n");
-	CHECK_SYS(kill(run.pid, SIGTERM));
+	command_signal(&run, SIGTERM);
 	command_finish(&run);
 	CHECK_COMMAND(&run, 3, "caught\n", "");
 
 	COVE_START(&run, "run", "-n", "box", IMAGE, "sh", "-c", "echo up; exec sleep 600");
 	command_expect(&run, "up\n");
-	CHECK_SYS(kill(run.pid, SIGTERM));
+	command_signal(&run, SIGTERM);
 	command_finish(&run);
 	CHECK_COMMAND(&run, 143, "", "");
 
 	COVE_START(&run, "run", "-n", "box", IMAGE, "sh", "-c", stubborn);
 	read_pid(&run);
-	CHECK_SYS(kill(run.pid, SIGINT));
-	box_expect("true", "");
-	CHECK_SYS(kill(run.pid, SIGINT));
+	command_signal(&run, SIGINT);
+	command_signal(&run, SIGINT);
 	command_finish(&run);
 	CHECK_COMMAND(&run, 137, "", "");
 	COVE(&c, "ls", "-aq");

@@ -250,7 +250,10 @@ void command_run(struct command *c, const char *const *argv)
 void command_create_box(const char *image)
 {
 	_cleanup_(command_done) struct command c = { 0 };
-	COVE(&c, "create", "-n", "box", image);
+	char variable[PATH_MAX];
+
+	CHECK_INT(snprintf(variable, sizeof(variable), "T=%s", tap_dir()), <, PATH_MAX);
+	COVE(&c, "create", "-n", "box", "-e", variable, image);
 	CHECK_COMMAND(&c, 0, "box\n", "");
 }
 

@@ -61,7 +61,10 @@ size_t command_peak_bytes(const struct command *c);
 #define COVE_START_PIPED(c, ...)                                                                   \
 	command_start_piped((c), (const char *const[]){ "cove", __VA_ARGS__, NULL })
 
-/* `cove create -n box IMAGE`, and its removal, after which there is no sandbox. */
+/*
+ * `cove create -n box IMAGE`, and its removal, after which there is no sandbox. $T is the test's own
+ * folder: where the guest is a process of the host, it has the host's files.
+ */
 void command_create_box(const char *image);
 void command_remove_box(void);
 

@@ -46,11 +46,11 @@ static void test_live_output(void)
 
 	command_create_box(IMAGE);
 	COVE_START(&c, "shell", "box",
-		   "echo one; echo two >&2; until [ -e /tmp/cove-live ]; do sleep 0.01; done;"
-		   " rm /tmp/cove-live; printf three; exit 4");
+		   "echo one; echo two >&2; until [ -e $T/live ]; do sleep 0.01; done;"
+		   " rm $T/live; printf three; exit 4");
 	command_expect(&c, "one\n");
 	command_expect_err(&c, "two\n");
-	COVE(&other, "exec", "box", "touch", "/tmp/cove-live");
+	COVE(&other, "shell", "box", "touch $T/live");
 	CHECK_COMMAND(&other, 0, "", "");
 	command_finish(&c);
 	CHECK_COMMAND(&c, 4, "three", "");
@@ -267,13 +267,12 @@ static void test_stdin_while_blocked(void)
 	CHECK(data);
 	command_create_box(IMAGE);
 	COVE_START_PIPED(&c, "shell", "-i", "box",
-			 "yes & head -c 20971520 >/dev/null; touch /tmp/cove-in; read word;"
+			 "yes & head -c 20971520 >/dev/null; touch $T/in; read word;"
 			 " kill $!; echo $word >&2");
 	command_wait_blocked(&c);
 	for (int i = 0; i < 20; i++)
 		command_write(&c, data, MIB);
-	COVE(&other, "shell", "box",
-	     "until [ -e /tmp/cove-in ]; do sleep 0.01; done; rm /tmp/cove-in");
+	COVE(&other, "shell", "box", "until [ -e $T/in ]; do sleep 0.01; done; rm $T/in");
 	CHECK_COMMAND(&other, 0, "", "");
 	command_write(&c, "word\n", 5);
 	command_finish(&c);
@@ -360,9 +359,8 @@ static void test_policies(void)
 
 	COMMAND(&local, "seq", "1", "3000000");
 	COVE_START_PIPED(&c, "shell", "-i", "--output-limit", "1M", "--output-policy", "tail",
-			 "box", "seq 1 3000000; touch /tmp/cove-tail; read x");
-	COVE(&other, "shell", "box",
-	     "until [ -e /tmp/cove-tail ]; do sleep 0.01; done; rm /tmp/cove-tail");
+			 "box", "seq 1 3000000; touch $T/tail; read x");
+	COVE(&other, "shell", "box", "until [ -e $T/tail ]; do sleep 0.01; done; rm $T/tail");
 	CHECK_COMMAND(&other, 0, "", "");
 	CHECK_INT(command_peak_bytes(&c), <, MEMORY_MAX);
 	command_finish(&c);

@@ -20,11 +20,14 @@
 #define GONE_MS	  3000
 #define CREATE_MS 60000
 
-/* `cove create -n box`, and its removal at the end of the scope. */
+/* `cove create -n box`. $T begins the names of a test's own files: the guest may be this host. */
 static void box_create(void)
 {
 	_cleanup_(command_done) struct command c = { 0 };
-	COVE(&c, "create", "-n", "box", "-e", "STAGE=build", "-w", "/tmp", IMAGE);
+	char variable[64];
+
+	snprintf(variable, sizeof(variable), "T=/tmp/cove-%d", (int)getpid());
+	COVE(&c, "create", "-n", "box", "-e", "STAGE=build", "-e", variable, "-w", "/tmp", IMAGE);
 	CHECK_COMMAND(&c, 0, "box\n", "");
 }
 
@@ -164,11 +167,10 @@ static void test_id(void)
 
 	box_create();
 	for (int i = 0; i < 2; i++) {
-		COVE(&c, "shell", "--id", "once", "box",
-		     "echo x >>/tmp/cove-once; wc -l </tmp/cove-once");
+		COVE(&c, "shell", "--id", "once", "box", "echo x >>$T-once; wc -l <$T-once");
 		CHECK_COMMAND(&c, 0, "1\n", "");
 	}
-	COVE(&c, "exec", "box", "rm", "/tmp/cove-once");
+	COVE(&c, "shell", "box", "rm $T-once");
 	CHECK_COMMAND(&c, 0, "", "");
 	box_remove();
 }
@@ -275,10 +277,10 @@ static void test_stop_now(void)
 	_cleanup_(command_done) struct command exec = { 0 }, c = { 0 };
 
 	box_create();
-	command_start(&exec, (const char *const[]){
-				     "cove", "shell", "box",
-				     "trap '' TERM; echo up >/tmp/cove-up; sleep 600", NULL });
-	COVE(&c, "shell", "box", "until [ -e /tmp/cove-up ]; do sleep 0.01; done; rm /tmp/cove-up");
+	command_start(&exec,
+		      (const char *const[]){ "cove", "shell", "box",
+					     "trap '' TERM; echo up >$T-up; sleep 600", NULL });
+	COVE(&c, "shell", "box", "until [ -e $T-up ]; do sleep 0.01; done; rm $T-up");
 	CHECK_COMMAND(&c, 0, "", "");
 	COVE(&c, "stop", "-t", "0", "box");
 	CHECK_COMMAND(&c, 0, "box\n", "");

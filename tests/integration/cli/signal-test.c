@@ -197,11 +197,10 @@ static void test_ctrl_c_while_blocked(void)
 	_cleanup_(command_done) struct command c = { 0 };
 
 	command_create_box(IMAGE);
-	COVE_START(&c, "shell", "box",
-		   "trap 'touch /tmp/cove-int; echo last words >&2; exit 3' INT; yes");
+	COVE_START(&c, "shell", "box", "trap 'touch $T/int; echo last words >&2; exit 3' INT; yes");
 	command_wait_blocked(&c);
 	command_signal(&c, SIGINT);
-	box_wait_for("/tmp/cove-int");
+	box_wait_for("$T/int");
 	command_finish(&c);
 	CHECK_COMMAND(&c, 3, NULL, "last words\n");
 	CHECK_INT(c.out_size, >, 65536);
@@ -307,13 +306,12 @@ static void test_disconnect(void)
 	COVE(&c, "wait", "box", "goes");
 	CHECK_COMMAND(&c, 137, "", "");
 
-	COVE_START(
-		&c, "shell", "--id", "stays", "box",
-		"echo up; until [ -e /tmp/cove-go ]; do sleep 0.01; done; rm /tmp/cove-go; exit 7");
+	COVE_START(&c, "shell", "--id", "stays", "box",
+		   "echo up; until [ -e $T/go ]; do sleep 0.01; done; rm $T/go; exit 7");
 	command_expect(&c, "up\n");
 	CHECK_SYS(kill(c.pid, SIGKILL));
 	command_finish(&c);
-	box_expect("touch /tmp/cove-go", "");
+	box_expect("touch $T/go", "");
 	COVE(&c, "wait", "box", "stays");
 	CHECK_COMMAND(&c, 7, "", "");
 	command_remove_box();

@@ -24,6 +24,16 @@ void box_prints(cove_sandbox *s, const char *script, const struct cove_exec_opti
 /* Runs a script that has to fail with this code; a part of the message. */
 void box_shell_fails(cove_sandbox *s, const char *script, int code, const char *text);
 
+/* Starts a script, or a command. */
+cove_process *box_stream(cove_sandbox *s, const char *script,
+			 const struct cove_exec_options *options);
+cove_process *box_stream_argv(cove_sandbox *s, const char *const *argv,
+			      const struct cove_exec_options *options);
+/* The next event has to be of the kind. */
+const struct cove_event *box_receive(cove_process *p, enum cove_event_kind kind);
+/* Exactly this is next on stdout. */
+void box_receive_text(cove_process *p, const char *text);
+
 struct cove_sandbox_info *box_inspect(const char *name);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 
 #include "agent/agent.h"
@@ -144,6 +145,20 @@ void session_output_resume(struct session_output *o)
 		watch_set(o->watch, UV_READABLE);
 }
 
+/*
+ * Room for all that is in the pipe at once: a ring that grows read by read is copied as often, and the
+ * agent does nothing else for a tenth of a second.
+ */
+static int make_room(struct session_output *o)
+{
+	int n = 0;
+	if (ioctl(o->fd, FIONREAD, &n) < 0 || n < 0)
+		n = 0;
+	size_t held = MIN((size_t)n, OUTPUT_HELD_MAX);
+	return ring_extend(&o->ring, viewers_keep(o->session, o->channel),
+			   MAX(held, o->read_size));
+}
+
 void session_output_drain(struct session_output *o)
 {
 	if (o->eof)
@@ -151,8 +166,7 @@ void session_output_drain(struct session_output *o)
 	o->held = OUTPUT_HELD_MAX;
 	while (o->held > 0) {
 		ssize_t k = read_some(o);
-		if (k == -ENOBUFS &&
-		    ring_extend(&o->ring, viewers_keep(o->session, o->channel), o->read_size) < 0)
+		if (k == -ENOBUFS && make_room(o) < 0)
 			return; /* on_readable() goes on when viewers have made room */
 		took(o, k);
 	}

@@ -15,10 +15,10 @@ static int wait_for_sandbox(const struct cli_args *args)
 
 	int r = cove_sandbox_connect(name, &sandbox, &err);
 	if (r == 0)
-		r = cove_sandbox_wait(sandbox, -1, &info, &err);
+		cove_sandbox_wait(sandbox, -1, &info, &err);
 	else if (r == COVE_E_STATE) /* it has ended already */
-		r = cove_sandbox_inspect(name, &info, &err);
-	if (r < 0)
+		cove_sandbox_inspect(name, &info, &err);
+	if (!info)
 		return cli_fail_error(args->command, &err, NULL);
 	puts(cove_end_cause_name(info->end_cause));
 	return 0;

@@ -82,8 +82,10 @@ static void note_ending(const struct cli_args *args, const struct cove_exit *exi
 	case COVE_CAUSE_EXITED:
 		break;
 	case COVE_CAUSE_SIGNALED:
-		cli_note(args->command, "the command was ended by signal %d%s%s%s", exit->signal,
+	case COVE_CAUSE_KILLED:
+		cli_note(args->command, "the command was ended by signal %d%s%s%s%s", exit->signal,
 			 name ? ", SIG" : "", name ? name : "",
+			 exit->cause == COVE_CAUSE_KILLED ? ", through Cove" : "",
 			 exit->core_dumped ? " (core dumped)" : "");
 		break;
 	case COVE_CAUSE_TIMED_OUT:
@@ -94,9 +96,6 @@ static void note_ending(const struct cli_args *args, const struct cove_exit *exi
 		cli_note(args->command,
 			 "the command was killed because the guest ran out of memory "
 			 "(--memory gives a sandbox more)");
-		break;
-	case COVE_CAUSE_KILLED:
-		cli_note(args->command, "the command was killed through Cove");
 		break;
 	case COVE_CAUSE_OUTPUT_LIMIT:
 		cli_size_text(args->values.output_limit_bytes, size, sizeof(size));

@@ -244,8 +244,7 @@ static int check_operands(const struct cli_args *args, struct cove_error *err)
 static int check_values(const struct cli_values *values, struct cove_error *err)
 {
 	if (values->output_policy != COVE_OUTPUT_KILL && !values->output_limit_bytes)
-		return error_set(err, COVE_E_INVALID,
-				 "--output-policy: of how much? --output-limit is needed");
+		return error_set(err, COVE_E_INVALID, "--output-policy needs --output-limit");
 	return 0;
 }
 

@@ -185,7 +185,7 @@ static void test_signals(void)
 	COVE(&other, "wait", "box", "one");
 	CHECK_COMMAND(&other, 128 + SIGUSR1, "", "");
 	command_finish(&c);
-	CHECK_COMMAND(&c, 128 + SIGUSR1, "", "killed through Cove");
+	CHECK_COMMAND(&c, 128 + SIGUSR1, "", "ended by signal 10, SIGUSR1, through Cove");
 	command_remove_box();
 
 	COVE_START(&c, "run", "busybox", "sh", "-c", "echo up; exec sleep 600");

@@ -379,7 +379,7 @@ static void test_policies(void)
 	COVE(&c, "exec", "--output-limit", "1000", "box", "yes");
 	CHECK_COMMAND(&c, 137, NULL, "wrote more than 1000 (--output-limit)");
 	COVE(&c, "exec", "--output-policy", "tail", "box", "true");
-	CHECK_COMMAND(&c, 125, "", "--output-limit is needed");
+	CHECK_COMMAND(&c, 125, "", "--output-policy needs --output-limit");
 	command_remove_box();
 }
 

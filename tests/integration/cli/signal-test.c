@@ -328,7 +328,8 @@ static void test_kill(void)
 	CHECK_COMMAND(&c, 0, "", "");
 	CHECK_WITHIN(!box_has_process(pid), GONE_MS);
 	command_finish(&exec);
-	CHECK_COMMAND(&exec, 137, "", "cove: shell: the command was killed through Cove\n");
+	CHECK_COMMAND(&exec, 137, "",
+		      "cove: shell: the command was ended by signal 9, SIGKILL, through Cove\n");
 
 	/* A signal is one, and does not touch what else there is, stdin included. */
 	COVE_START_PIPED(

@@ -26,7 +26,7 @@ help:
 	@echo 'demo        install what is missing, build, and run a command in a sandbox'
 	@echo 'all         build'
 	@echo 'check       install what is missing, build, and run all tests'
-	@echo 'check-long  what is a matter of luck, ROUNDS times (10000): lengths, failed starts'
+	@echo 'check-long  what is a matter of luck, ROUNDS times (10000): lengths, failed starts, races'
 	@echo 'check-asan  the tests that need no virtual machine, with ASan and UBSan'
 	@echo 'check-tsan  those of them that use the library, with TSan'
 	@echo 'lint        clang-format, clang-tidy, cppcheck, shellcheck'
@@ -57,7 +57,7 @@ check-long:
 	$(CONFIGURE)
 	ninja -C $(BUILD) all python-image
 	COVE_TEST_ROUNDS=$(ROUNDS) meson test -C $(BUILD) --no-rebuild --print-errorlogs \
-		--num-processes 1 --verbose start-failures bytes
+		--num-processes 1 --verbose start-failures bytes races
 
 check-asan:
 	$(SETUP) build test

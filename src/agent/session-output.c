@@ -155,8 +155,7 @@ static int make_room(struct session_output *o)
 	if (ioctl(o->fd, FIONREAD, &n) < 0 || n < 0)
 		n = 0;
 	size_t held = MIN((size_t)n, OUTPUT_HELD_MAX);
-	return ring_extend(&o->ring, viewers_keep(o->session, o->channel),
-			   MAX(held, o->read_size));
+	return ring_extend(&o->ring, viewers_keep(o->session, o->channel), MAX(held, o->read_size));
 }
 
 void session_output_drain(struct session_output *o)

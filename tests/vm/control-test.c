@@ -163,6 +163,28 @@ static void test_resize(void)
 	CHECK_INT(cove_process_resize(p, 24, 80, &err), ==, COVE_E_STATE); /* no terminal */
 	CHECK_OK(cove_process_kill(p, NULL));
 	stream_expect(p, NULL, COVE_CAUSE_KILLED, 137, "", "");
+
+	/* A flood that waits for no answers: what is refused is refused, and the last one counts. */
+	options.flags = COVE_EXEC_NONBLOCK;
+	p = stream_shell(sandbox, "read line; stty size", &options);
+	CHECK(seen_next(&seen, p));
+	unsigned last = 0;
+	for (unsigned i = 0; i < 50000; i++) {
+		int r = cove_process_resize(p, 1 + i % 20011, 7, &err);
+		CHECK(r == 0 || r == COVE_E_AGAIN);
+		if (r == 0)
+			last = 1 + i % 20011;
+	}
+	in = cove_process_take_stdin(p);
+	stream_type(in, "go\n");
+	cove_stdin_free(in);
+	char text[32];
+	snprintf(text, sizeof(text), "\n%u 7\r\n", last);
+	seen_to_end(&seen, p);
+	CHECK_CONTAINS(seen_stdout(&seen), text);
+	CHECK_INT(vm_agent_kib(sandbox), <=, agent + 512);
+	seen_done(&seen);
+	cove_process_free(p);
 	cove_sandbox_free(sandbox);
 }
 

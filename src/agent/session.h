@@ -50,6 +50,11 @@ struct agent;
 /* Stdin not yet written to the command. More than the windows of all viewers comes from streams
    that were closed and opened again meanwhile, and is refused. */
 #define SESSION_INPUT_MAX ((size_t)SESSION_VIEWERS_MAX * 256 * 1024)
+/*
+ * Stdin pipes that were made larger, at one time: those of commands that stop reading are full, and
+ * what is in them is the kernel's memory on the agent's account.
+ */
+#define SESSIONS_WIDE_INPUTS_MAX 16
 /* Each resource may be named once, and then some. */
 #define SESSION_RLIMITS_MAX 64
 /* Kill requests that wait for the tree to be empty. */
@@ -101,6 +106,8 @@ struct session_input {
 	struct list chunks; /* struct input_chunk, oldest first */
 	size_t queued;	    /* bytes they allocate */
 	uint64_t accepted;  /* bytes that came, of all streams */
+	uint64_t written;   /* bytes that the command's pipe or terminal took */
+	bool widened;	    /* the pipe was made larger */
 	uint64_t started; /* the end of what came of those who started it, who all send the same */
 	bool closing;	  /* EOF came: close after the last chunk */
 	uint8_t typed;	  /* the last byte written to a terminal */
@@ -173,6 +180,7 @@ struct sessions {
 	unsigned n_all;
 	unsigned n_open; /* of them not over */
 	unsigned n_kept;
+	unsigned n_wide_inputs;
 	size_t kept_bytes;
 	uint64_t serial;
 	struct id_set forgotten;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Bytes in and out: all of them, in order, in bounded memory, and nobody waits for a stranger. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +152,52 @@ static void test_stdin_ignored(void)
 	agent_client_stop(c);
 }
 
+/* The size of a command's stdin pipe. */
+static int pipe_size(const struct agent_stream *s)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/fd/0", (int)s->pid);
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	CHECK_SYS(fd);
+	int size = fcntl(fd, F_GETPIPE_SZ);
+	close(fd);
+	return size;
+}
+
+/* Whoever reads much gets a larger pipe, but not too many at a time, and not who does not read. */
+static void test_wide_stdin(void)
+{
+	enum { MAX = 16, N = MAX + 3 };
+	struct agent_client *c = agent_client_start(NULL);
+	uint8_t *bytes = make_bytes(MIB);
+	struct agent_run run = { .pipe = true, .open = true };
+	struct agent_stream *s[N], *idle = agent_sh(c, "exec sleep 60", &run);
+	agent_wait_started(idle);
+	agent_write(idle, bytes, MIB, false);
+	for (int round = 0; round < 2; round++) {
+		int wide = 0;
+		for (int i = 0; i < N; i++) {
+			s[i] = agent_run(c, (const char *[]){ "cat", NULL }, &run);
+			s[i]->out[0].discard = true;
+			agent_wait_started(s[i]);
+			CHECK_INT(pipe_size(s[i]), ==, 65536);
+			agent_write(s[i], bytes, MIB, false);
+			AGENT_UNTIL(c, s[i]->out[0].received == MIB);
+			wide += pipe_size(s[i]) == MIB;
+		}
+		CHECK_INT(wide, ==, MAX);
+		CHECK_INT(pipe_size(idle), ==, 65536);
+		for (int i = 0; i < N; i++) {
+			agent_write(s[i], "", 0, true);
+			agent_wait_end(s[i]);
+			CHECK(s[i]->out[0].hash == hash_of(bytes, MIB));
+		}
+	}
+	CHECK_INT(agent_kill(idle), ==, 0);
+	free(bytes);
+	agent_client_stop(c);
+}
+
 static void test_stdin_closed(void)
 {
 	struct agent_client *c = agent_client_start(NULL);
@@ -246,6 +293,7 @@ static const struct tap_test tests[] = {
 	{ "slow reader", test_slow_reader },
 	{ "last bytes", test_last_bytes },
 	{ "stdin ignored", test_stdin_ignored },
+	{ "wide stdin", test_wide_stdin },
 	{ "stdin closed", test_stdin_closed },
 	{ "empty writes and late close", test_empty_writes_and_late_close },
 	{ "stalled viewer", test_stalled_viewer },

@@ -338,7 +338,10 @@ struct cove_exec_options {
 	unsigned rows;
 	unsigned cols;
 
-	/* Kill the command when nobody of those who started it is there any more. */
+	/*
+	 * Kill the command when nobody of those who started it is there any more: this call, or the
+	 * cove_process (its controls and its stdin do not count, they end with it).
+	 */
 	bool kill_on_disconnect;
 
 	/*
@@ -524,8 +527,9 @@ const char *cove_event_name(enum cove_event_kind kind); /* "stdin_error" */
 
 /*
  * Starts a command, as cove_exec() does, and returns at once: that it runs, or could not be started,
- * comes as an event. Errors: INVALID, LOST, NO_MEMORY; AGAIN with COVE_EXEC_NONBLOCK, when too much
- * is waiting to be sent: nothing was started, try it after the next cove_sandbox_dispatch().
+ * comes as an event. Errors: INVALID, LOST, PROTOCOL, NO_MEMORY; START when arguments and environment
+ * are more than can be sent; AGAIN with COVE_EXEC_NONBLOCK, when too much is waiting to be sent:
+ * nothing was started, try it after the next cove_sandbox_dispatch().
  */
 int cove_exec_stream(cove_sandbox *sandbox, const char *const *argv,
 		     const struct cove_exec_options *options, cove_process **ret,
@@ -592,16 +596,20 @@ int cove_process_recv(cove_process *process, const struct cove_event **ret, int 
 
 /*
  * Waits for the end and collects the output that was not received yet. As cove_exec(), for the
- * errors too, and with the limit of the options that the command was started with
- * (COVE_OUTPUT_LIMIT_DEFAULT and KILL if none). Waits with COVE_EXEC_NONBLOCK too.
+ * errors too, and with the limit of the options that the command was started with. If there was
+ * none, COVE_OUTPUT_LIMIT_DEFAULT and KILL; with cove_process_open() the same and HEAD, since looking
+ * at somebody's command is no reason to kill it. Of what was received before, nothing is in the
+ * output, but the totals count it. Waits with COVE_EXEC_NONBLOCK too.
  */
 int cove_process_collect(cove_process *process, cove_output **ret, struct cove_error *err);
 
 /*
  * Waits for the end and discards the output that was not received yet; it is not even transferred.
- * May be called again, also after the last event. timeout_ms as in cove_process_recv(); after
- * TIMEOUT the output is discarded all the same. START, LOST, PROTOCOL: as cove_exec(). A command
- * that ran into its own timeout is success here: exit.cause. Waits with COVE_EXEC_NONBLOCK too.
+ * May be called again, also after the last event; the events that are no output can be received
+ * still. timeout_ms as in cove_process_recv(); after TIMEOUT the output is discarded all the same.
+ * START, LOST, PROTOCOL: as cove_exec(). A command that ran into its own timeout is success here:
+ * exit.cause. ret may be NULL. Receiving: STATE while another thread is. Waits with
+ * COVE_EXEC_NONBLOCK too.
  */
 int cove_process_wait(cove_process *process, int timeout_ms, struct cove_exit *ret,
 		      struct cove_error *err);
@@ -616,8 +624,9 @@ void *cove_process_user_data(const cove_process *process);
 
 /*
  * Signals, kill and resize. The guest confirms each, so that what these return is what happened:
- * STATE when the command has ended, INVALID when there is no such signal. With COVE_EXEC_NONBLOCK
- * they only send.
+ * STATE when the command has ended, INVALID when there is no such signal. Before the command has
+ * started they wait for that, and fail as it does. With COVE_EXEC_NONBLOCK they only send; AGAIN
+ * when too much is waiting to be sent.
  *
  *	signal	1 to 64 (Linux' numbers), to the command's process group; with a terminal, those
  *		that a keyboard sends (INT, QUIT, TSTP) go to its foreground group
@@ -649,7 +658,8 @@ cove_stdin *cove_process_take_stdin(cove_process *process);
 
 /*
  * Lets go of the handle; no other call on it may be under way. The command runs on, and its output
- * is not waited for here any more: it never blocks for want of this reader.
+ * is not waited for here any more: it never blocks for want of this reader. A stdin that was not
+ * taken is closed.
  */
 cove_process *cove_process_free(cove_process *process);
 
@@ -685,7 +695,11 @@ int cove_stdin_try_write(cove_stdin *in, const void *data, size_t n, size_t *ret
  */
 int cove_stdin_close(cove_stdin *in, struct cove_error *err);
 
-/* Closes it, if it is not closed, and lets go of it. What was written still arrives. */
+/*
+ * Closes it, if it is not closed, and lets go of it. What was written still arrives, also when all
+ * handles of the command are freed, while the sandbox's handle is there. (What the command has not
+ * had room for is sent while any thread is inside a waiting call on the sandbox, or dispatches.)
+ */
 cove_stdin *cove_stdin_free(cove_stdin *in);
 
 /* Event loops ---------------------------------------------------------------------------------- */
@@ -700,8 +714,8 @@ cove_stdin *cove_stdin_free(cove_stdin *in);
  *		while ((r = cove_process_try_recv(ready[i], &event, &err)) > 0)
  *			…
  *
- * Commands are started with COVE_EXEC_NONBLOCK. Threads may wait on the same sandbox at the same
- * time; nothing is lost to them.
+ * It is about the commands that were started, or opened, with COVE_EXEC_NONBLOCK, and no others.
+ * Threads may wait on the same sandbox at the same time; nothing is lost to them.
  */
 
 /* The descriptor; it is the library's, stays the same, and is only polled. Negative: an error. */
@@ -711,9 +725,10 @@ short cove_sandbox_events(const cove_sandbox *sandbox);
 
 /*
  * Reads and writes what can be without waiting. Returns how many processes, max at most, have
- * something new since they were last returned: an event, or room in their stdin. If there are more,
- * the descriptor stays ready. LOST when the sandbox is gone, once there is no process left that has
- * not been told: do not poll the descriptor any more.
+ * something new since they were last returned: an event, or room in their stdin. Receive until
+ * AGAIN: a process is not returned again for what it had. If there are more, the descriptor stays
+ * ready. LOST (or PROTOCOL) when the link is gone, once there is no process left that has not been
+ * told: do not poll the descriptor any more.
  */
 int cove_sandbox_dispatch(cove_sandbox *sandbox, cove_process **ret, size_t max,
 			  struct cove_error *err);

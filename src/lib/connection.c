@@ -45,7 +45,8 @@ struct waiter {
 	struct list in_connection;
 	struct list in_stream;
 	enum stream_news news; /* that it waits for */
-	pthread_cond_t *cond;  /* NULL: it is the reader, and polls */
+	bool polls;	       /* it is the reader; else it sleeps on cond */
+	pthread_cond_t cond;
 	struct connection *connection;
 	bool woken;
 };
@@ -171,10 +172,10 @@ static void wake(struct waiter *w)
 	if (w->woken)
 		return;
 	w->woken = true;
-	if (w->cond)
-		pthread_cond_signal(w->cond);
-	else
+	if (w->polls)
 		(void)eventfd_write(w->connection->wake_fd, 1);
+	else
+		pthread_cond_signal(&w->cond);
 }
 
 void connection_unlock(struct connection *c)
@@ -340,6 +341,7 @@ static void poll_socket(struct waiter *w, struct stream *stream, uint64_t left_n
 		.tv_nsec = (long)(left_ns % 1000000000),
 	};
 
+	w->polls = true;
 	enlist(w, stream);
 	c->polls_output = c->blocked;
 	c->reading = true;
@@ -363,7 +365,6 @@ static void poll_socket(struct waiter *w, struct stream *stream, uint64_t left_n
 static void sleep_until_woken(struct waiter *w, struct stream *stream, uint64_t deadline)
 {
 	struct connection *c = w->connection;
-	pthread_cond_t cond;
 	pthread_condattr_t attributes;
 	struct timespec until = {
 		.tv_sec = (time_t)(deadline / 1000000000),
@@ -372,19 +373,18 @@ static void sleep_until_woken(struct waiter *w, struct stream *stream, uint64_t 
 
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&cond, &attributes);
+	pthread_cond_init(&w->cond, &attributes);
 	pthread_condattr_destroy(&attributes);
-	w->cond = &cond;
 	enlist(w, stream);
 	loop_tell(c);
 
 	int r = 0;
 	while (!w->woken && r == 0)
-		r = deadline == DEADLINE_NEVER ? pthread_cond_wait(&cond, &c->lock)
-					       : pthread_cond_timedwait(&cond, &c->lock, &until);
+		r = deadline == DEADLINE_NEVER ? pthread_cond_wait(&w->cond, &c->lock)
+					       : pthread_cond_timedwait(&w->cond, &c->lock, &until);
 
 	delist(w);
-	pthread_cond_destroy(&cond);
+	pthread_cond_destroy(&w->cond);
 }
 
 int connection_wait(struct connection *c, struct stream *stream, enum stream_news news,

@@ -89,7 +89,7 @@ static void take_end(const struct collector *c, const struct cove_event *end,
 
 static int collect(struct collector *c, struct owned_output *owned, struct cove_error *err)
 {
-	struct cove_event end;
+	struct cove_event end = { .id = "" };
 	int r = receive_all(c, err);
 	if (r == 0)
 		r = process_result(c->process, &end, err);

@@ -221,9 +221,9 @@ static void test_both(void)
 }
 
 static const struct tap_test tests[] = {
-	{ "1 GiB out to a reader that pauses", test_out, .timeout_s = 300 },
-	{ "1 GiB in to a child that pauses", test_in, .timeout_s = 300 },
-	{ "1 GiB both ways from one thread", test_both, .timeout_s = 300 },
+	{ "1 GiB out to a reader that pauses", test_out, .timeout_s = 600 },
+	{ "1 GiB in to a child that pauses", test_in, .timeout_s = 600 },
+	{ "1 GiB both ways from one thread", test_both, .timeout_s = 600 },
 };
 
 int main(int argc, char **argv)

@@ -233,6 +233,18 @@ static int explain(const struct session *s, int r, const char *what, struct cove
 	return error_set_errno(err, code, r, "%s session '%s'", what, s->id);
 }
 
+/*
+ * What cannot be read has no number to be answered by. That is the end of this stream, and not of
+ * the link, which is other clients', too.
+ */
+static void give_up(struct viewer *v, const struct cove_error *err)
+{
+	struct agent *agent = v->session->agent;
+	uint32_t stream = v->stream;
+	viewer_free(v);
+	server_send_failure(agent, stream, WIRE_FAILED, err);
+}
+
 static void on_signal(struct viewer *v, const struct wire_event *event)
 {
 	struct session *s = v->session;
@@ -240,7 +252,7 @@ static void on_signal(struct viewer *v, const struct wire_event *event)
 	_cleanup_(wire_message_freep) ProtobufCMessage *m =
 		unpack(event, &cove__wire__signal__descriptor, &err);
 	if (!m) {
-		s->agent->server.broken = true; /* it cannot be answered: whose number? */
+		give_up(v, &err);
 		return;
 	}
 	const Cove__Wire__Signal *signal = (const Cove__Wire__Signal *)m;
@@ -259,7 +271,7 @@ static void on_kill(struct viewer *v, const struct wire_event *event)
 	_cleanup_(wire_message_freep) ProtobufCMessage *m =
 		unpack(event, &cove__wire__kill__descriptor, &err);
 	if (!m) {
-		s->agent->server.broken = true;
+		give_up(v, &err);
 		return;
 	}
 	uint32_t request = ((const Cove__Wire__Kill *)m)->request;
@@ -284,7 +296,7 @@ static void on_resize(struct viewer *v, const struct wire_event *event)
 	_cleanup_(wire_message_freep) ProtobufCMessage *m =
 		unpack(event, &cove__wire__resize__descriptor, &err);
 	if (!m) {
-		s->agent->server.broken = true;
+		give_up(v, &err);
 		return;
 	}
 	const Cove__Wire__Resize *resize = (const Cove__Wire__Resize *)m;
@@ -303,7 +315,7 @@ static void on_close_output(struct viewer *v, const struct wire_event *event)
 	_cleanup_(wire_message_freep) ProtobufCMessage *m =
 		unpack(event, &cove__wire__close_output__descriptor, &err);
 	if (!m) {
-		s->agent->server.broken = true;
+		give_up(v, &err);
 		return;
 	}
 	const Cove__Wire__CloseOutput *close = (const Cove__Wire__CloseOutput *)m;
@@ -338,26 +350,36 @@ static void on_stdin_eof(struct viewer *v, const struct wire_event *event)
  * Whoever starts a session that there is sends the same bytes again, at the same offsets, maybe while
  * another is still at it: each of them counts once.
  */
-static size_t skip_repeated(const struct viewer *v, const struct wire_event *event)
+static size_t count_repeated(const struct viewer *v, const struct wire_event *event)
 {
-	struct session_input *in = &v->session->input;
+	const struct session_input *in = &v->session->input;
 	if (!v->starter || in->error)
 		return 0;
 	uint64_t had = in->started - MIN(in->started, event->offset);
-	in->started = MAX(in->started, event->offset + event->size);
 	return (size_t)MIN((uint64_t)event->size, had);
+}
+
+static int take_stdin(struct viewer *v, const struct wire_event *event, size_t skip)
+{
+	struct session_input *in = &v->session->input;
+	uint64_t before = in->accepted;
+	int r = session_input_write(v->session, v->stream, event->data + skip, event->size - skip);
+	if (v->starter)
+		in->started = MAX(in->started, event->offset + skip + (in->accepted - before));
+	return r;
 }
 
 static void on_stdin(struct viewer *v, const struct wire_event *event)
 {
-	size_t skip = v->write ? skip_repeated(v, event) : event->size;
+	/* What follows bytes that were refused would have a hole before it. */
+	bool wanted = v->write && !v->told_stdin_error;
+	size_t skip = wanted ? count_repeated(v, event) : event->size;
 	int r = v->write ? 0 : -EPERM;
 	if (skip &&
 	    wire_link_consumed(v->session->agent->server.link, v->stream, WIRE_STDIN, skip) < 0)
 		v->session->agent->server.broken = true;
 	if (skip < event->size)
-		r = session_input_write(v->session, v->stream, event->data + skip,
-					event->size - skip);
+		r = take_stdin(v, event, skip);
 	if (r < 0)
 		viewer_stdin_error(v, -r);
 	v->input_end = event->offset + event->size;

@@ -148,12 +148,19 @@ static void on_event(struct agent *agent, const struct wire_event *event)
 	}
 }
 
+/*
+ * Everything that has come, as long as the answers find room: a small request can have a large one,
+ * and a bufferful of them more than the queue holds. The rest is taken when those are written.
+ */
 static void take_events(struct agent *agent)
 {
 	struct server *server = &agent->server;
 	struct wire_event event;
 	int r;
 	do {
+		server->unread = !wire_link_wants_input(server->link);
+		if (server->unread)
+			return;
 		r = wire_link_next(server->link, &event);
 		if (r > 0)
 			on_event(agent, &event);
@@ -234,11 +241,16 @@ static void on_prepare(uv_prepare_t *handle)
 		start_again(agent);
 	shutdown_step(agent);
 	send_waiting(agent);
+	if (server->unread && wire_link_wants_input(server->link)) {
+		take_events(agent);
+		send_waiting(agent);
+	}
 	shutdown_step(agent);
 	if (server->away)
 		return;
 	unsigned events = wire_link_wants_input(server->link) ? UV_READABLE : 0;
-	if (wire_link_wants_output(server->link))
+	/* More of what was left is taken in the next turn, after the sessions had theirs. */
+	if (wire_link_wants_output(server->link) || server->unread)
 		events |= UV_WRITABLE;
 	watch_set(server->watch, events);
 }

@@ -34,6 +34,7 @@ struct server {
 	bool blocked; /* the descriptor takes no more for now */
 	bool broken;  /* something could not be said: the link has to start again */
 	bool away;    /* nobody is at the other end */
+	bool unread;  /* what came in was left, until there is room for the answers */
 };
 
 /* Serves the descriptor, which stays the caller's, from now on. */

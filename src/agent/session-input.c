@@ -254,7 +254,6 @@ int session_input_write(struct session *s, uint32_t stream, const void *data, si
 	if (in->fd < 0 || (in->closing && !s->tty))
 		r = in->error ? -in->error : -EPIPE;
 	if (r == 0) {
-		in->accepted += n;
 		widen(s);
 		while (n > 0 && list_empty(&in->chunks)) {
 			ssize_t k = write_some(in, p, n);
@@ -266,14 +265,17 @@ int session_input_write(struct session *s, uint32_t stream, const void *data, si
 				break;
 			}
 			give_credit(s, stream, (size_t)k);
+			in->accepted += (size_t)k;
 			p += k;
 			n -= (size_t)k;
 		}
 	}
 	if (r == 0 && n > 0) {
 		r = queue(in, stream, p, n);
-		if (r == 0)
+		if (r == 0) {
+			in->accepted += n;
 			watch_set(in->watch, UV_WRITABLE);
+		}
 	}
 	/* What is not wanted does not block its writer either. */
 	if (r < 0)

@@ -209,7 +209,8 @@ static void on_message(struct agent_stream *s, const struct wire_event *e)
 		break;
 	case WIRE_FAILED:
 	case WIRE_NOT_READY:
-		CHECK(!s->started);
+		/* A start fails, or a stream that has said something nobody can read. */
+		CHECK(!s->failed && (!s->started || s->garbled));
 		s->failed = true;
 		s->not_ready = e->type == WIRE_NOT_READY;
 		wire_failure_to_error(unpack(e, &cove__wire__failure__descriptor), &s->error);

@@ -48,6 +48,7 @@ struct agent_stream {
 
 	bool started;
 	bool failed;
+	bool garbled; /* set by the test: it sends what cannot be read, and fails after its start */
 	bool exited;
 	char session[65];
 	pid_t pid;

@@ -311,13 +311,6 @@ static void test_close_output_refused(void)
 	CHECK_INT(agent_close_output(s, WIRE_STDOUT), ==, COVE_E_STATE);
 	CHECK_INT(agent_close_output(s, WIRE_STDERR), ==, COVE_E_STATE);
 	CHECK_INT(agent_kill(s), ==, 0);
-
-	/* One that cannot be read has no number to be answered by: the link starts anew. */
-	s = agent_sh(c, "exec sleep 600", NULL);
-	agent_wait_started(s);
-	agent_send_raw(s, WIRE_CLOSE_OUTPUT, "\x08\x01", 2);
-	AGENT_UNTIL(c, agent_client_resyncs(c) == 1);
-	agent_wait_end(agent_sh(c, "true", NULL));
 	agent_client_stop(c);
 }
 

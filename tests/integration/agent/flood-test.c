@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests without end, answers that nobody reads, and messages that say nothing. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/session.h"
+#include "cove/cove.h"
+#include "harness/agent-client.h"
+#include "harness/tap.h"
+
+/* Answers a hundred times as large as their questions, of which many come at once: one by one. */
+static void test_lists(void)
+{
+	enum { SESSIONS = 100, LISTS = 100 };
+	struct agent_client *c = agent_client_start(NULL);
+	static char word[4000];
+	memset(word, 'w', sizeof(word) - 1);
+	for (int i = 0; i < SESSIONS; i++) {
+		struct agent_stream *s = agent_run(c, (const char *[]){ "true", word, NULL }, NULL);
+		agent_wait_end(s);
+		agent_close(s);
+	}
+	struct agent_run run = { .pipe = true, .open = true };
+	struct agent_stream *witness = agent_sh(c, "exec cat", &run);
+	agent_wait_started(witness);
+
+	static struct agent_stream *lists[LISTS];
+	const Cove__Wire__SessionListRequest m = COVE__WIRE__SESSION_LIST_REQUEST__INIT;
+	for (int i = 0; i < LISTS; i++)
+		lists[i] = agent_open(c, WIRE_SESSION_LIST, &m.base);
+	agent_write(witness, "x", 1, true);
+	for (int i = 0; i < LISTS; i++) {
+		AGENT_UNTIL(c, lists[i]->listed);
+		agent_close(lists[i]);
+	}
+	CHECK_INT(agent_client_resyncs(c), ==, 0);
+	CHECK_RSS_BELOW(c, 16 * 1024 * 1024);
+	agent_wait_end(witness);
+	CHECK_STR((char *)witness->out[0].data, "x");
+	agent_client_stop(c);
+}
+
+/* Requests that cannot be read have no number to be answered by: they cost their stream. */
+static void test_unreadable(void)
+{
+	static const uint8_t types[] = { WIRE_SIGNAL, WIRE_KILL, WIRE_RESIZE, WIRE_CLOSE_OUTPUT };
+	struct agent_client *c = agent_client_start(NULL);
+	struct agent_run run = { .id = "witness", .pipe = true, .open = true };
+	struct agent_stream *witness = agent_sh(c, "exec cat", &run);
+	agent_wait_started(witness);
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		Cove__Wire__Attach m = COVE__WIRE__ATTACH__INIT;
+		m.id = wire_string("witness");
+		m.has_write = m.write = true;
+		struct agent_stream *s = agent_attach(c, &m);
+		agent_wait_started(s);
+		s->garbled = true;
+		agent_send_raw(s, types[i], "\x08", 1);
+		/* What follows is ignored, and leaves the witness alone. */
+		agent_write(s, "x", 1, true);
+		AGENT_UNTIL(c, s->failed);
+		CHECK_INT(s->error.code, ==, COVE_E_PROTOCOL);
+		agent_close(s);
+	}
+	agent_write(witness, "still there\n", 12, true);
+	agent_wait_end(witness);
+	CHECK_STR((char *)witness->out[0].data, "still there\n");
+
+	/* Who wanted the command to go with its stream gets that. */
+	run = (struct agent_run){ .id = "goes", .kill_on_disconnect = true };
+	struct agent_stream *s = agent_sh(c, "exec sleep 60", &run);
+	agent_wait_started(s);
+	s->garbled = true;
+	agent_send_raw(s, WIRE_KILL, "", 0);
+	AGENT_UNTIL(c, s->failed);
+	Cove__Wire__Attach m = COVE__WIRE__ATTACH__INIT;
+	m.id = wire_string("goes");
+	s = agent_attach(c, &m);
+	agent_wait_end(s);
+	CHECK_INT(s->cause, ==, COVE_CAUSE_KILLED);
+	CHECK_INT(agent_client_resyncs(c), ==, 0);
+	agent_client_stop(c);
+}
+
+/*
+ * Stdin that found no room is missing, and so nothing of that stream comes after it: the command gets
+ * a beginning of what was sent, never something with a hole in it. Streams that come and go with
+ * their windows full are how there is no room.
+ */
+static void test_stdin_without_room(void)
+{
+	enum { WINDOW = WIRE_INITIAL_WINDOW, STREAMS = SESSION_INPUT_MAX / WINDOW + 8 };
+	struct agent_client *c = agent_client_start(NULL);
+	struct agent_run run = { .id = "full", .pipe = true, .open = true };
+	struct agent_stream *s =
+		agent_sh(c, "trap : USR1; sleep 600 & echo up; wait; kill $!; exec tr -d x", &run);
+	AGENT_UNTIL(c, s->out[0].size == 3);
+	static uint8_t bytes[WINDOW + 1000];
+	memset(bytes, 'x', sizeof(bytes));
+	Cove__Wire__Attach m = COVE__WIRE__ATTACH__INIT;
+	m.id = wire_string("full");
+	m.has_write = m.write = true;
+	struct agent_stream *v = NULL;
+	unsigned refused = 0;
+	for (unsigned i = 0; i < STREAMS; i++) {
+		v = agent_attach(c, &m);
+		agent_wait_started(v);
+		agent_write(v, bytes, WINDOW, false);
+		AGENT_UNTIL(c, v->in_size == 0);
+		agent_wait_end(agent_sh(c, "true", NULL));
+		refused += v->stdin_errors;
+		if (i + 1 < STREAMS)
+			agent_close(v);
+	}
+	CHECK_INT(refused, >, 4);
+	CHECK_INT(v->stdin_errno, ==, ENOBUFS);
+	CHECK_RSS_BELOW(c, SESSION_INPUT_MAX + 8 * 1024 * 1024);
+
+	CHECK_INT(agent_signal(s, SIGUSR1), ==, 0);
+	agent_client_idle(c, 300);
+	/* There is room now, for others. */
+	agent_write(v, "hole", 4, false);
+	agent_write(s, "end", 3, true);
+	agent_wait_end(s);
+	CHECK_STR((char *)s->out[0].data, "up\nend");
+	CHECK_INT(agent_client_resyncs(c), ==, 0);
+	agent_client_stop(c);
+}
+
+static const struct tap_test tests[] = {
+	{ "lists", test_lists },
+	{ "unreadable requests", test_unreadable },
+	{ "stdin without room", test_stdin_without_room },
+};
+
+int main(int argc, char **argv)
+{
+	return tap_run(argc, argv, tests, ARRAY_SIZE(tests));
+}

@@ -123,7 +123,7 @@ void connection_flush(struct connection *c)
 		return;
 	do
 		write_out(c);
-	while (!c->blocked && !c->deaf && pay_owed(c));
+	while (pay_owed(c) && !c->blocked && !c->deaf);
 	if (c->blocked && c->reading && !c->polls_output)
 		(void)eventfd_write(c->wake_fd, 1);
 	loop_update(c);

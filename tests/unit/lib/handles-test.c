@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "harness/tap.h"
+#include "lib/sandbox.h"
 #include "live.h"
 #include "wire/frame.h"
 
@@ -389,6 +390,106 @@ static void test_cut(void)
 	live_steps_free(steps);
 }
 
+/* The same under fire: threads are inside calls of every kind. */
+#define CALLERS 8
+#define CUTS	50
+
+static void script_serves(struct fake *f)
+{
+	struct wire_event event;
+	while (fake_next(f, &event)) {
+		if (event.kind == WIRE_EVENT_DATA) {
+			CHECK_OK(wire_link_consumed(f->link, event.stream, WIRE_STDIN, event.size));
+		} else if (event.kind == WIRE_EVENT_MESSAGE && event.type == WIRE_EXEC) {
+			fake_started(f, event.stream);
+			fake_data(f, event.stream, WIRE_STDOUT, 0, "hello", 5);
+		} else if (event.kind == WIRE_EVENT_MESSAGE && event.type == WIRE_SIGNAL) {
+			Cove__Wire__Signal *m = (Cove__Wire__Signal *)wire_message_unpack(
+				&cove__wire__signal__descriptor, event.data, event.size);
+			fake_ack(f, event.stream, m->request, 0);
+			wire_message_free(&m->base);
+		}
+	}
+}
+
+struct caller {
+	pthread_t thread;
+	unsigned number;
+	cove_process *process;
+	cove_stdin *in;
+	cove_control *control;
+	struct live_steps *steps;
+};
+
+static int call_somehow(struct caller *c, unsigned how, struct cove_error *err)
+{
+	static const char bytes[100000];
+	const struct cove_event *event;
+	size_t n;
+	int r;
+	switch (how % 5) {
+	case 0:
+		r = cove_process_recv(c->process, &event, 1, err);
+		return r == 1 && event->kind == COVE_EVENT_LOST ? COVE_E_LOST : r;
+	case 1:
+		return cove_control_signal(c->control, SIGUSR1, err);
+	case 2:
+		return cove_stdin_write(c->in, bytes, sizeof(bytes), err);
+	case 3:
+		return cove_stdin_try_write(c->in, bytes, sizeof(bytes), &n, err);
+	default:
+		return cove_process_wait(c->process, c->number % 2 ? 1 : -1, NULL, err);
+	}
+}
+
+static void *call_until_lost(void *data)
+{
+	struct caller *c = data;
+	struct cove_error err = COVE_ERROR_INIT;
+	int r;
+	for (unsigned i = c->number;; i++) {
+		r = call_somehow(c, i, &err);
+		if (r == COVE_E_LOST)
+			break;
+		CHECK(r >= 0 || r == COVE_E_TIMEOUT || r == COVE_E_AGAIN);
+		if (i == c->number)
+			live_pass(c->steps, c->number);
+	}
+	live_pass(c->steps, c->number);
+	cove_process_free(c->process);
+	cove_stdin_free(c->in);
+	CHECK_INT(cove_control_kill(c->control, &err), ==, COVE_E_LOST);
+	cove_control_unref(c->control);
+	return NULL;
+}
+
+static void test_cut_under_fire(void)
+{
+	for (unsigned k = 0; k < CUTS; k++) {
+		struct fake f;
+		struct caller callers[CALLERS];
+		struct live_steps *steps = live_steps_new();
+		cove_sandbox *s = fake_start(&f, script_serves, NULL);
+		for (unsigned i = 0; i < CALLERS; i++) {
+			cove_process *p = live_start(s, PIPE);
+			callers[i] = (struct caller){ .number = i, .process = p, .steps = steps };
+			callers[i].in = cove_process_take_stdin(p);
+			callers[i].control = cove_process_control(p);
+			CHECK_INT(pthread_create(&callers[i].thread, NULL, call_until_lost,
+						 &callers[i]),
+				  ==, 0);
+		}
+		/* Not of those whose first call only the end ends. */
+		for (unsigned i = 0; i < CALLERS; i++)
+			if (i % 5 != 4)
+				live_await(steps, i);
+		fake_end(&f, s);
+		for (unsigned i = 0; i < CALLERS; i++)
+			pthread_join(callers[i].thread, NULL);
+		live_steps_free(steps);
+	}
+}
+
 /* ---- standard input ---- */
 
 static char *pattern(size_t n)
@@ -604,14 +705,74 @@ static void test_arrives(void)
 	fake_end(&f, s);
 }
 
+/* ---- no room ---- */
+
+static void script_late(struct fake *f)
+{
+	struct live_steps *steps = f->data;
+	struct wire_event event;
+	uint32_t stream = live_started(f);
+	bool muted = false, ended = false;
+	live_pass(steps, 0);
+	live_await(steps, 1);
+	while (!muted || !ended) {
+		CHECK(fake_next(f, &event));
+		if (event.stream != stream)
+			continue; /* what fills the queue */
+		muted |= event.kind == WIRE_EVENT_MESSAGE && event.type == WIRE_MUTE;
+		ended |= event.kind == WIRE_EVENT_EOF;
+		CHECK(event.kind != WIRE_EVENT_MESSAGE || event.type == WIRE_MUTE);
+	}
+	CHECK_INT(fake_expect(f, WIRE_SIGNAL), ==, stream);
+	fake_ack(f, stream, 1, 0);
+	live_until_gone(f);
+}
+
+/* What cannot fail is sent when there is room; what can wait does. */
+static void test_no_room(void)
+{
+	struct fake f;
+	struct live_steps *steps = live_steps_new();
+	struct cove_error err = COVE_ERROR_INIT;
+	cove_sandbox *s = fake_start(&f, script_late, steps);
+	cove_process *p = live_start(s, PIPE);
+	cove_stdin *in = cove_process_take_stdin(p);
+	cove_control *control = cove_process_control(p);
+	live_receive(p, COVE_EVENT_STARTED);
+	live_await(steps, 0);
+
+	struct stream nobody;
+	static const struct stream_ops ops = { .event = NULL };
+	stream_init(&nobody, &ops);
+	_cleanup_free_ char *zeros = calloc(1, 1u << 20);
+	uint32_t stream;
+	connection_lock(s->connection);
+	for (size_t n = 1u << 20; n > 0; n /= 2)
+		while (wire_link_open(connection_link(s->connection), WIRE_EXEC, zeros, n, &nobody,
+				      &stream) == 0)
+			;
+	connection_unlock(s->connection);
+
+	CHECK_COVE(cove_stdin_close(in, &err), &err);
+	CHECK(!cove_stdin_free(in));
+	CHECK(!cove_process_free(p));
+	live_pass(steps, 1);
+	CHECK_COVE(cove_control_signal(control, SIGUSR1, &err), &err);
+	cove_control_unref(control);
+	fake_end(&f, s);
+	live_steps_free(steps);
+}
+
 static const struct tap_test tests[] = {
 	{ "requests of a process", test_requests },
 	{ "opened processes", test_opened },
 	{ "ids", test_ids },
 	{ "who is left", test_frees },
 	{ "without the sandbox", test_cut },
+	{ "the sandbox goes while many call", test_cut_under_fire, .timeout_s = 60 },
 	{ "writing without waiting", test_try_write },
 	{ "what was written arrives", test_arrives },
+	{ "no room for the last words", test_no_room },
 };
 
 int main(int argc, char **argv)

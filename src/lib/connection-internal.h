@@ -29,6 +29,7 @@ struct connection {
 	bool reading;
 	bool polls_output; /* the reader waits for the socket to take more, too */
 	bool blocked;	   /* the socket took no more at the last attempt */
+	uint64_t written;  /* bytes that it took */
 	bool deaf;	   /* the peer reads no more: what we write goes nowhere */
 	bool synced;
 

@@ -75,19 +75,18 @@ static void on_goodbye(struct connection *c, const struct wire_event *event)
 
 /* ---- writing ---- */
 
-/* Takes up what found no room before. False when nothing did. */
+/* Takes up what found no room before. False when there is nothing to write after it. */
 static bool pay_owed(struct connection *c)
 {
-	bool paid = false;
-	LIST_FOREACH_SAFE (i, &c->owing) {
-		struct stream *stream = LIST_ENTRY(i, struct stream, in_owing);
-		list_remove(i);
+	while (!list_empty(&c->owing)) {
+		struct list *first = c->owing.next;
+		struct stream *stream = LIST_ENTRY(first, struct stream, in_owing);
+		list_remove(first);
 		stream->ops->pay(stream);
-		if (!list_empty(i))
+		if (!list_empty(first))
 			break; /* in line again: there is still no room */
-		paid = true;
 	}
-	return paid;
+	return wire_link_pending(c->link) > 0;
 }
 
 /* As far as the socket takes it. */
@@ -102,18 +101,23 @@ static void write_out(struct connection *c)
 		ssize_t k = sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 		int e = k < 0 ? errno : 0;
 		wire_link_sent(c->link, k > 0 ? (size_t)k : 0);
+		c->written += k > 0 ? (uint64_t)k : 0;
 		if (e == EINTR)
 			continue;
 		if (e == EAGAIN) {
 			c->blocked = true;
 			break;
 		}
+		if (!e)
+			continue;
 		/*
 		 * The peer is gone, but what it said before may still be there to be read: only
-		 * reading finds the end.
+		 * reading finds the end. If it is not gone (there was no memory for it), what we say
+		 * now is lost all the same, and the end has to be found.
 		 */
-		if (e)
-			c->deaf = true;
+		c->deaf = true;
+		if (e != EPIPE && e != ECONNRESET)
+			shutdown(c->fd, SHUT_RDWR);
 	}
 }
 

@@ -408,3 +408,11 @@ int connection_wait_room(struct connection *c, uint64_t deadline)
 {
 	return connection_wait(c, &c->room, STREAM_ALL, deadline);
 }
+
+void connection_wait_written(struct connection *c)
+{
+	/* Whatever is queued later goes behind it. */
+	uint64_t until = c->written + wire_link_pending(c->link);
+	while (c->written < until && !c->deaf && !c->gone.code)
+		connection_wait_room(c, DEADLINE_NEVER);
+}

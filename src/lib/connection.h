@@ -41,7 +41,7 @@ struct stream_ops {
 	/* The stream's standard input, as in struct wire_source. NULL: it has none. */
 	size_t (*peek)(struct stream *stream, size_t max, struct wire_chunk *ret);
 	void (*consumed)(struct stream *stream, size_t n);
-	/* There is room again for what could not be queued; see stream_owes(). */
+	/* There is room again for what could not be queued; see stream_owes(). Does not flush. */
 	void (*pay)(struct stream *stream);
 	/* The connection is gone; the waiters have been woken. May free the stream. NULL: nothing. */
 	void (*lost)(struct stream *stream);
@@ -114,6 +114,12 @@ int connection_wait(struct connection *c, struct stream *stream, enum stream_new
 		    uint64_t deadline);
 /* The same for room in the queue of what is to be sent. */
 int connection_wait_room(struct connection *c, uint64_t deadline);
+/*
+ * Waits until the socket has taken what is to be sent by now, but for DATA that was not peeked at. Who
+ * returns to a caller that may not come back for long must not leave anything behind: there is nobody
+ * else to send it.
+ */
+void connection_wait_written(struct connection *c);
 
 /* 0 while the connection works; else the COVE_E_* code of why not, and *err. */
 int connection_gone(const struct connection *c, struct cove_error *err);

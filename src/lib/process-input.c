@@ -72,8 +72,6 @@ void process_send_eof(struct process *p)
 	p->owes_eof = r == -ENOBUFS || r == -ENOMEM;
 	if (p->owes_eof)
 		stream_owes(p->connection, &p->stream);
-	else
-		connection_flush(p->connection);
 }
 
 void process_drop_input(struct process *p)
@@ -146,6 +144,8 @@ int process_stdin_write(struct process *p, const void *data, size_t n, struct co
 		while (p->input_size > 0 && !connection_gone(p->connection, NULL))
 			connection_wait(p->connection, &p->stream, STREAM_INPUT, DEADLINE_NEVER);
 		r = input_refused(p, err);
+		if (r == 0)
+			connection_wait_written(p->connection);
 		p->input = NULL; /* it is the caller's again */
 		p->input_size = 0;
 		p->writing = false;
@@ -202,6 +202,7 @@ int process_stdin_close(struct process *p, struct cove_error *err)
 		r = error_set(err, COVE_E_STATE, "another thread is writing");
 	else
 		process_send_eof(p);
+	connection_flush(p->connection);
 	connection_unlock(p->connection);
 	return r;
 }

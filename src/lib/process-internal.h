@@ -57,6 +57,7 @@ struct output {
 	uint64_t kept;
 	uint64_t received;
 	uint64_t begins; /* the first that this stream gets */
+	uint64_t ends;	 /* where it ends, once that is known; UINT64_MAX */
 	struct gap gaps[GAPS_MAX];
 	unsigned n_gaps;
 	uint64_t consumed; /* bytes handed out */
@@ -148,7 +149,7 @@ void process_ready(struct process *p);
 void process_drop_output(struct process *p);
 
 /* ---- process-input.c ---- */
-/* Sends the end of the input, or remembers to. */
+/* Sends the end of the input, or remembers to. To be followed by connection_flush(). */
 void process_send_eof(struct process *p);
 /* Nobody will read the input any more. */
 void process_drop_input(struct process *p);

@@ -208,6 +208,7 @@ static struct process *new_process(struct connection *c, const struct process_op
 	for (unsigned i = 0; i < N_OUTPUTS; i++) {
 		buffer_init(&p->outputs[i].incoming, WIRE_WINDOW_MAX);
 		buffer_init(&p->outputs[i].lent, WIRE_WINDOW_MAX);
+		p->outputs[i].ends = UINT64_MAX;
 	}
 	if (o->id)
 		snprintf(p->id, sizeof(p->id), "%s", o->id);
@@ -246,6 +247,8 @@ int process_start(struct connection *c, const ProtobufCMessage *message,
 	if (options->no_output)
 		process_mute(p);
 	connection_flush(c);
+	if (!options->nonblock)
+		connection_wait_written(c);
 	connection_unlock(c);
 	*ret = p;
 	return 0;
@@ -264,6 +267,7 @@ static struct connection *begin_release(struct process *p)
 
 static void end_release(struct process *p, struct connection *c)
 {
+	connection_flush(c);
 	process_settle(p);
 	connection_unlock(c);
 	connection_unref(c);

@@ -20,6 +20,11 @@ size_t wire_link_queued(const struct wire_link *link)
 	return link->control.size;
 }
 
+size_t wire_link_pending(const struct wire_link *link)
+{
+	return link->control.size + link->spill_tail - link->spill_head;
+}
+
 static bool sends_data(const struct wire_link *link)
 {
 	return link->state == LINK_HUNTING || link->state == LINK_HELLO || link->state == LINK_UP;

@@ -150,6 +150,7 @@ int wire_link_output(struct wire_link *link, struct iovec *iov, int count);
 void wire_link_sent(struct wire_link *link, size_t n);
 bool wire_link_wants_output(const struct wire_link *link); /* something may be there to write */
 size_t wire_link_queued(const struct wire_link *link);	   /* bytes of control output waiting */
+size_t wire_link_pending(const struct wire_link *link);	   /* and the rest of a cut DATA frame */
 
 /*
  * Starts the link again after an error, ours or theirs. A responder discards input until the

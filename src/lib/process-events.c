@@ -22,12 +22,22 @@ static const char *output_name(unsigned output)
 	return output == 0 ? "stdout" : "stderr";
 }
 
+/*
+ * Too many bytes have come; or fewer than the end says can come any more, and whoever receives would
+ * wait for the others for ever.
+ */
 static void check_total(struct process *p, unsigned i)
 {
 	const struct output *o = &p->outputs[i];
-	if (p->state == PROCESS_ENDED && o->received > MAX(p->totals[i], o->begins))
+	if (p->state != PROCESS_ENDED)
+		return;
+	if (o->received > MAX(p->totals[i], o->begins))
 		break_off(p, "%s has %llu bytes, but its end says %llu", output_name(i),
 			  (unsigned long long)o->received, (unsigned long long)p->totals[i]);
+	else if (o->ends < p->totals[i])
+		break_off(p, "%s ends at byte %llu, but the command's end says %llu",
+			  output_name(i), (unsigned long long)o->ends,
+			  (unsigned long long)p->totals[i]);
 }
 
 static void add_run(struct process *p, unsigned output, size_t size)
@@ -82,7 +92,7 @@ static void on_data(struct process *p, const struct wire_event *event)
 	/* What background processes write after the command's end is not the command's output. */
 	if (p->muted || (p->state == PROCESS_ENDED && o->received >= p->totals[i]))
 		return;
-	if (event->offset != o->received && !p->options.lossy) {
+	if (event->offset != o->received && (!p->options.lossy || event->offset < o->received)) {
 		break_off(p, "%s jumps from byte %llu to %llu", output_name(i),
 			  (unsigned long long)o->received, (unsigned long long)event->offset);
 		return;
@@ -102,6 +112,15 @@ static void on_data(struct process *p, const struct wire_event *event)
 		return;
 	}
 	keep(p, i, event->data, size);
+}
+
+static void on_eof(struct process *p, const struct wire_event *event)
+{
+	unsigned i = OUTPUT(event->channel);
+	p->outputs[i].ends = event->offset;
+	/* What has all come by now may have been more than the command's. */
+	if (p->outputs[i].received < p->totals[i])
+		check_total(p, i);
 }
 
 static bool begin_output(struct process *p, unsigned i, bool was_there, uint64_t begins)
@@ -134,7 +153,8 @@ static void on_started(struct process *p, const Cove__Wire__Started *m)
 	if (!begin_output(p, 0, was_there, m->stdout_offset) ||
 	    !begin_output(p, 1, was_there, m->stderr_offset))
 		return;
-	memcpy(p->id, m->id.data, m->id.len);
+	if (n == 0) /* else somebody may be reading it */
+		memcpy(p->id, m->id.data, m->id.len);
 	p->pid = (int)m->pid;
 	p->started = true;
 	process_set_state(p, PROCESS_RUNNING);
@@ -181,6 +201,18 @@ static void on_exited(struct process *p, const Cove__Wire__Exited *m)
 		check_total(p, i);
 }
 
+/*
+ * Codes by which this library says something of its own (nothing for now; *ret is set all the same) are
+ * no answers of a peer's.
+ */
+static void read_failure(const Cove__Wire__Failure *m, struct cove_error *ret)
+{
+	wire_failure_to_error(m, ret);
+	if (ret->code == COVE_E_TIMEOUT || ret->code == COVE_E_AGAIN ||
+	    ret->code == COVE_E_ENCODING)
+		ret->code = COVE_E_PROTOCOL;
+}
+
 static void on_failed(struct process *p, const Cove__Wire__Failure *m)
 {
 	if (process_complete(p)) {
@@ -193,13 +225,21 @@ static void on_failed(struct process *p, const Cove__Wire__Failure *m)
 		stream_wake(&p->stream, STREAM_STATE);
 		return;
 	}
-	wire_failure_to_error(m, &p->failure);
-	p->failed = p->state == PROCESS_STARTING && p->failure.code != COVE_E_LOST;
+	read_failure(m, &p->failure);
+	int code = p->failure.code;
+	if (p->state == PROCESS_STARTING)
+		p->failed = code != COVE_E_LOST && code != COVE_E_PROTOCOL;
+	else if (code != COVE_E_LOST && code != COVE_E_LIMIT)
+		p->failure.code = COVE_E_PROTOCOL; /* whatever it says, it has started */
 	process_set_state(p, PROCESS_BROKEN);
 }
 
 static void on_stdin_error(struct process *p, const Cove__Wire__StdinError *m)
 {
+	if (p->state == PROCESS_STARTING) {
+		break_off(p, "an error of stdin without a start");
+		return;
+	}
 	if (p->input_errno || process_over(p))
 		return;
 	p->input_errno = m->os_errno > 0 && m->os_errno <= 4095 ? (int)m->os_errno : EPIPE;
@@ -215,7 +255,7 @@ static void on_ack(struct process *p, const Cove__Wire__Ack *m)
 		if (ack->request != m->request)
 			continue;
 		if (m->failure)
-			wire_failure_to_error(m->failure, &ack->failure);
+			read_failure(m->failure, &ack->failure);
 		ack->done = true;
 		stream_wake(&p->stream, STREAM_STATE);
 	}
@@ -274,7 +314,8 @@ void process_on_event(struct stream *stream, const struct wire_event *event)
 		on_message(p, event);
 	else if (event->kind == WIRE_EVENT_DATA)
 		on_data(p, event);
-	/* EOF says nothing that offsets and totals do not say; the engine has checked it. */
+	else if (event->kind == WIRE_EVENT_EOF)
+		on_eof(p, event);
 	if (process_complete(p)) {
 		stream_wake(stream, STREAM_EVENT);
 		process_ready(p);

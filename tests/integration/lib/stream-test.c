@@ -230,6 +230,13 @@ static void test_stdin_arrives(void)
 
 /* ---- bulk ---- */
 
+static void check_bytes(const struct cove_event *event)
+{
+	for (size_t i = 0; i < event->bytes; i++)
+		if (((const uint8_t *)event->data)[i] != (event->offset + i) % 251)
+			CHECK_INT(event->offset + i, ==, UINT64_MAX);
+}
+
 static void *feed(void *data)
 {
 	cove_stdin *in = data;
@@ -259,12 +266,54 @@ static void test_duplex(void)
 		if (event->kind != COVE_EVENT_STDOUT)
 			continue;
 		CHECK_INT(event->offset, ==, received);
-		for (size_t i = 0; i < event->bytes; i++)
-			if (((const uint8_t *)event->data)[i] != (received + i) % 251)
-				CHECK_INT(received + i, ==, UINT64_MAX);
+		check_bytes(event);
 		received += event->bytes;
 	}
 	pthread_join(thread, NULL);
+	CHECK_INT(received, ==, BULK);
+	cove_stdin_free(in);
+	cove_process_free(p);
+	box_stop(s);
+}
+
+/* One thread that writes what can be written and receives what can be received, and polls. */
+static void test_duplex_loop(void)
+{
+	struct cove_error err = COVE_ERROR_INIT;
+	_cleanup_free_ uint8_t *bytes = malloc(BULK);
+	uint64_t received = 0;
+	size_t sent = 0, n;
+	for (size_t i = 0; i < BULK; i++)
+		bytes[i] = (uint8_t)(i % 251);
+	cove_sandbox *s = box_create("a", NULL);
+	cove_process *p =
+		box_stream_argv(s, ARGV("cat"), EXEC(PIPE_MODE, .flags = COVE_EXEC_NONBLOCK));
+	cove_stdin *in = cove_process_take_stdin(p);
+	for (;;) {
+		const struct cove_event *event;
+		int r;
+		while (sent < BULK && (r = cove_stdin_try_write(in, bytes + sent, BULK - sent, &n,
+								&err)) != COVE_E_AGAIN) {
+			CHECK_COVE(r, &err);
+			sent += n;
+			if (sent == BULK)
+				CHECK_COVE(cove_stdin_close(in, &err), &err);
+		}
+		while ((r = cove_process_try_recv(p, &event, &err)) > 0) {
+			if (event->kind != COVE_EVENT_STDOUT)
+				continue;
+			CHECK_INT(event->offset, ==, received);
+			check_bytes(event);
+			received += event->bytes;
+		}
+		if (r == 0)
+			break;
+		CHECK_INT(r, ==, COVE_E_AGAIN);
+		cove_process *ready[1];
+		struct pollfd fd = { .fd = cove_sandbox_fd(s, &err), .events = POLLIN };
+		CHECK_INT(CHECK_SYS(poll(&fd, 1, 20000)), ==, 1);
+		CHECK_COVE(cove_sandbox_dispatch(s, ready, 1, &err), &err);
+	}
 	CHECK_INT(received, ==, BULK);
 	cove_stdin_free(in);
 	cove_process_free(p);
@@ -605,6 +654,7 @@ static const struct tap_test tests[] = {
 	{ "stdin", test_stdin },
 	{ "stdin arrives", test_stdin_arrives, .timeout_s = 60 },
 	{ "both directions", test_duplex, .timeout_s = 120 },
+	{ "both directions, one thread", test_duplex_loop, .timeout_s = 120 },
 	{ "waiting", test_wait, .timeout_s = 60 },
 	{ "collecting", test_collect, .timeout_s = 60 },
 	{ "control", test_control },

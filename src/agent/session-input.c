@@ -249,6 +249,7 @@ int session_input_write(struct session *s, uint32_t stream, const void *data, si
 {
 	struct session_input *in = &s->input;
 	const uint8_t *p = data;
+	size_t size = n;
 	int r = 0;
 
 	if (in->fd < 0 || (in->closing && !s->tty))
@@ -270,6 +271,8 @@ int session_input_write(struct session *s, uint32_t stream, const void *data, si
 			n -= (size_t)k;
 		}
 	}
+	if (r == 0 && n == 0)
+		bulk_typed(s, size);
 	if (r == 0 && n > 0) {
 		r = queue(in, stream, p, n);
 		if (r == 0) {

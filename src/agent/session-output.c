@@ -38,6 +38,7 @@ int session_output_init(struct session_output *o, struct session *s, unsigned ch
 		.read_size = OUTPUT_READ_FIRST,
 		.eof = fd < 0,
 	};
+	list_init(&o->in_bulk);
 	if (fd < 0)
 		return 0;
 	int r = ring_init(&o->ring, ring_size);
@@ -52,6 +53,7 @@ int session_output_init(struct session_output *o, struct session *s, unsigned ch
 
 static void close_source(struct session_output *o)
 {
+	list_remove(&o->in_bulk);
 	o->watch = watch_free(o->watch);
 	o->fd = fd_close(o->fd);
 	o->held = 0;
@@ -68,10 +70,26 @@ static void read_more_next_time(struct session_output *o)
 {
 	if (o->read_size < OUTPUT_READ_MAX) {
 		o->read_size *= 2;
-	} else if (!o->widened && !o->session->tty) {
+		return;
+	}
+	bulk_add(o);
+	if (!o->widened && !o->session->tty) {
 		o->widened = true;
 		(void)fcntl(o->fd, F_SETPIPE_SZ, OUTPUT_PIPE_WIDE); /* it goes without, too */
 	}
+}
+
+/* What is to be waited for, as things are. */
+static void watch_source(struct session_output *o)
+{
+	if (o->watch)
+		watch_set(o->watch, o->full || o->held_back ? 0 : UV_READABLE);
+}
+
+void session_output_hold(struct session_output *o, bool hold)
+{
+	o->held_back = hold;
+	watch_source(o);
 }
 
 /* Bytes read; 0: the end; -EAGAIN; -ENOBUFS: no room that is not spoken for. */
@@ -127,9 +145,11 @@ static void on_readable(void *userdata, unsigned events)
 	(void)events;
 
 	ssize_t k = read_some(o);
+	o->full = k == -ENOBUFS;
 	took(o, k);
-	if (o->watch)
-		watch_set(o->watch, k == -ENOBUFS ? 0 : UV_READABLE);
+	watch_source(o);
+	if (k > 0)
+		bulk_answered(o);
 	if (o->eof || (awaited && o->held == 0))
 		session_settle(o->session);
 }
@@ -141,8 +161,10 @@ void session_output_resume(struct session_output *o)
 	/* Not for every byte: a viewer that takes little at a time would wake us as often. */
 	uint64_t keep = MAX(viewers_keep(o->session, o->channel), o->ring.start);
 	uint64_t kept = o->ring.end - keep;
-	if (kept <= o->ring.capacity / 2)
-		watch_set(o->watch, UV_READABLE);
+	if (kept <= o->ring.capacity / 2) {
+		o->full = false;
+		watch_source(o);
+	}
 }
 
 /*

@@ -375,6 +375,8 @@ static struct session *new_session(struct agent *agent)
 	list_init(&s->viewers);
 	list_init(&s->kills);
 	list_init(&s->input.chunks);
+	list_init(&s->outputs[0].in_bulk);
+	list_init(&s->outputs[1].in_bulk);
 	s->tree = (struct tree){ .empty = true };
 	s->input.fd = s->outputs[0].fd = s->outputs[1].fd = -1;
 	return s;

@@ -32,7 +32,8 @@ int sessions_init(struct agent *agent)
 		list_init(&all->ids[i]);
 		list_init(&all->pids[i]);
 	}
-	return timer_new(&agent->loop, on_expiry, agent, &all->expiry);
+	int r = bulk_init(&all->bulk, &agent->loop);
+	return r < 0 ? r : timer_new(&agent->loop, on_expiry, agent, &all->expiry);
 }
 
 static struct list *id_bucket(struct sessions *all, const void *id, size_t size)

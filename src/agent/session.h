@@ -21,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "agent/bulk.h"
 #include "agent/event.h"
 #include "agent/id-set.h"
 #include "agent/ring.h"
@@ -93,10 +94,13 @@ struct session_output {
 	unsigned channel; /* enum wire_channel */
 	int fd;
 	struct watch *watch;
+	struct list in_bulk; /* once it reads as much at a time as there is to a read */
 	struct ring ring;
 	size_t read_size; /* of the next read: grows with what comes */
 	size_t held;	  /* bytes in the pipe at the leader's death, not read yet */
 	bool widened;	  /* the pipe was made larger */
+	bool full;	  /* viewers have to take something first */
+	bool held_back;	  /* others come first: see bulk.h */
 	bool eof;
 };
 
@@ -181,6 +185,7 @@ struct sessions {
 	unsigned n_open; /* of them not over */
 	unsigned n_kept;
 	unsigned n_wide_inputs;
+	struct bulk bulk;
 	size_t kept_bytes;
 	uint64_t serial;
 	struct id_set forgotten;
@@ -246,6 +251,8 @@ int session_output_init(struct session_output *o, struct session *s, unsigned ch
 void session_output_done(struct session_output *o);
 /* Viewers took bytes, or left: there may be room again. */
 void session_output_resume(struct session_output *o);
+/* Leaves it alone for now, or no longer. */
+void session_output_hold(struct session_output *o, bool hold);
 /* The leader is dead: reads what it left in the pipe, whether anybody takes it or not. */
 void session_output_drain(struct session_output *o);
 /* Reads what is in the pipe, then closes it: who writes to it gets EPIPE. -ENOTTY for a terminal. */

@@ -264,6 +264,53 @@ static void test_two_streams(void)
 	agent_client_stop(c);
 }
 
+/*
+ * Floods make way for keys and their answers, and go on: also when there is no answer, when the
+ * flood itself is typed to, and when it ends, or is closed, while it makes way.
+ */
+static void test_typing_beside_floods(void)
+{
+	enum { FLOODS = 3, KEYS = 200 };
+	struct agent_client *c = agent_client_start(NULL);
+	struct agent_run run = { .pipe = true, .open = true, .tty = true };
+	struct agent_stream *flood[FLOODS], *echo, *silent;
+	for (int i = 0; i < FLOODS; i++) {
+		struct agent_run piped = { .pipe = true, .open = true };
+		flood[i] = agent_run(c, (const char *[]){ "cat", "/dev/zero", NULL }, &piped);
+		flood[i]->out[0].discard = true;
+	}
+	echo = agent_sh(c, "stty raw -echo; echo up; exec cat", &run);
+	silent = agent_sh(c, "stty raw -echo; echo up; exec sleep 600", &run);
+	for (int i = 0; i < FLOODS; i++)
+		AGENT_UNTIL(c, flood[i]->out[0].received > 4 * MIB);
+	AGENT_UNTIL(c, echo->out[0].size == 3 && silent->out[0].size == 3);
+
+	for (size_t i = 0; i < KEYS; i++) {
+		agent_write(silent, "s", 1, false);
+		agent_write(flood[i % FLOODS], "f", 1, false);
+		agent_write(echo, "e", 1, false);
+		AGENT_UNTIL(c, echo->out[0].size == 4 + i);
+	}
+	for (int i = 0; i < FLOODS; i++) {
+		uint64_t before = flood[i]->out[0].received;
+		agent_write(silent, "s", 1, false);
+		AGENT_UNTIL(c, flood[i]->out[0].received > before + 4 * MIB);
+		if (i > 0)
+			CHECK_INT(agent_close_output(flood[i], WIRE_STDOUT), ==, 0);
+		agent_write(silent, "s", 1, false);
+		if (i == 0)
+			CHECK_INT(agent_kill(flood[i]), ==, 0);
+		agent_wait_end(flood[i]);
+		CHECK_INT(flood[i]->signal, ==, i ? SIGPIPE : SIGKILL);
+		CHECK_INT(flood[i]->out[0].gap, ==, 0);
+	}
+	agent_write(echo, "e", 1, false);
+	AGENT_UNTIL(c, echo->out[0].size == 4 + KEYS);
+	CHECK_INT(agent_kill(silent), ==, 0);
+	CHECK_INT(agent_kill(echo), ==, 0);
+	agent_client_stop(c);
+}
+
 static void test_many_streams(void)
 {
 	enum { N = 20 };
@@ -298,6 +345,7 @@ static const struct tap_test tests[] = {
 	{ "empty writes and late close", test_empty_writes_and_late_close },
 	{ "stalled viewer", test_stalled_viewer },
 	{ "two streams", test_two_streams },
+	{ "typing beside floods", test_typing_beside_floods },
 	{ "many streams", test_many_streams },
 };
 

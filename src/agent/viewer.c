@@ -114,10 +114,19 @@ int viewer_new(struct session *s, const struct viewer *options, bool already_run
 	return 0;
 }
 
+/* The last of those who started it, maybe again by its id, has gone. */
+static bool is_deserted(const struct session *s)
+{
+	LIST_FOREACH (i, &s->viewers)
+		if (LIST_ENTRY(i, struct viewer, in_session)->starter)
+			return false;
+	return true;
+}
+
 void viewer_free(struct viewer *v)
 {
 	struct session *s = v->session;
-	bool disconnected = v->starter && s->kill_on_disconnect && s->state == SESSION_RUNNING;
+	bool may_kill = v->starter && s->kill_on_disconnect && s->state == SESSION_RUNNING;
 
 	session_drop_kill_requests(s, v->stream);
 	if (v->collect && v->told_end)
@@ -127,7 +136,7 @@ void viewer_free(struct viewer *v)
 	wire_link_set_userdata(s->agent->server.link, v->stream, NULL);
 	free(v);
 
-	if (disconnected)
+	if (may_kill && is_deserted(s))
 		session_kill(s, SESSION_KILLED);
 	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
 		session_output_resume(&s->outputs[i]);

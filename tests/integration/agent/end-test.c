@@ -315,6 +315,13 @@ static void test_disconnect(void)
 	run = (struct agent_run){ .id = "goes", .kill_on_disconnect = true };
 	struct agent_stream *goes = agent_sh(c, "echo up; sleep 60", &run);
 	AGENT_UNTIL(c, stays->out[0].size && goes->out[0].size);
+	/* Started again, while the first connection was not known to be broken. */
+	run = (struct agent_run){ .id = "again", .pipe = true, .open = true };
+	run.kill_on_disconnect = true;
+	struct agent_stream *first = agent_sh(c, "echo up; read x; exit 3", &run);
+	struct agent_stream *second = agent_sh(c, "echo up; read x; exit 3", &run);
+	AGENT_UNTIL(c, first->out[0].size && second->out[0].size);
+	agent_close(first);
 	agent_close(stays);
 	agent_close(goes);
 
@@ -325,6 +332,12 @@ static void test_disconnect(void)
 	CHECK_INT(s->cause, ==, COVE_CAUSE_EXITED);
 	CHECK_STR((char *)s->out[0].data, "up\ndone\n");
 	attach.id = wire_string("goes");
+	s = agent_attach(c, &attach);
+	agent_wait_end(s);
+	CHECK_INT(s->cause, ==, COVE_CAUSE_KILLED);
+	CHECK(!second->exited);
+	agent_close(second);
+	attach.id = wire_string("again");
 	s = agent_attach(c, &attach);
 	agent_wait_end(s);
 	CHECK_INT(s->cause, ==, COVE_CAUSE_KILLED);

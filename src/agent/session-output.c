@@ -23,6 +23,9 @@
  * instead of 220 MB/s in an emulated guest. Only then, for it pins memory when it is full.
  */
 #define OUTPUT_PIPE_WIDE (1024 * 1024)
+/* And only when this much was taken: more than a ring and a window of the usual sizes hold, so that
+   a stream that nobody reads does not come here. */
+#define OUTPUT_WIDE_AFTER_READ (1024u * 1024)
 /* What a pipe or terminal can hold when its command dies. */
 #define OUTPUT_HELD_MAX ((size_t)OUTPUT_PIPE_WIDE)
 
@@ -54,6 +57,9 @@ int session_output_init(struct session_output *o, struct session *s, unsigned ch
 static void close_source(struct session_output *o)
 {
 	list_remove(&o->in_bulk);
+	if (o->widened)
+		o->session->agent->sessions.n_wide_outputs--;
+	o->widened = false;
 	o->watch = watch_free(o->watch);
 	o->fd = fd_close(o->fd);
 	o->held = 0;
@@ -68,13 +74,16 @@ void session_output_done(struct session_output *o)
 /* A full read: the next one may be larger, and so may the pipe. */
 static void read_more_next_time(struct session_output *o)
 {
+	struct sessions *all = &o->session->agent->sessions;
 	if (o->read_size < OUTPUT_READ_MAX) {
 		o->read_size *= 2;
 		return;
 	}
 	bulk_add(o);
-	if (!o->widened && !o->session->tty) {
+	if (!o->widened && !o->session->tty && o->ring.end >= OUTPUT_WIDE_AFTER_READ &&
+	    all->n_wide_outputs < SESSIONS_WIDE_OUTPUTS_MAX) {
 		o->widened = true;
+		all->n_wide_outputs++;
 		(void)fcntl(o->fd, F_SETPIPE_SZ, OUTPUT_PIPE_WIDE); /* it goes without, too */
 	}
 }

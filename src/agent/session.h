@@ -56,6 +56,8 @@ struct agent;
  * what is in them is the kernel's memory on the agent's account.
  */
 #define SESSIONS_WIDE_INPUTS_MAX 16
+/* The same of stdout and stderr: streams whose readers stop leave their pipes full. */
+#define SESSIONS_WIDE_OUTPUTS_MAX 16
 /* Each resource may be named once, and then some. */
 #define SESSION_RLIMITS_MAX 64
 /* Kill requests that wait for the tree to be empty. */
@@ -185,6 +187,7 @@ struct sessions {
 	unsigned n_open; /* of them not over */
 	unsigned n_kept;
 	unsigned n_wide_inputs;
+	unsigned n_wide_outputs;
 	struct bulk bulk;
 	size_t kept_bytes;
 	uint64_t serial;

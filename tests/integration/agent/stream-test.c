@@ -152,12 +152,12 @@ static void test_stdin_ignored(void)
 	agent_client_stop(c);
 }
 
-/* The size of a command's stdin pipe. */
-static int pipe_size(const struct agent_stream *s)
+/* The size of the pipe that is a command's stdin or stdout. */
+static int pipe_size(const struct agent_stream *s, int number)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/fd/0", (int)s->pid);
-	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)s->pid, number);
+	int fd = open(path, (number ? O_WRONLY : O_RDONLY) | O_NONBLOCK | O_CLOEXEC);
 	CHECK_SYS(fd);
 	int size = fcntl(fd, F_GETPIPE_SZ);
 	close(fd);
@@ -180,13 +180,13 @@ static void test_wide_stdin(void)
 			s[i] = agent_run(c, (const char *[]){ "cat", NULL }, &run);
 			s[i]->out[0].discard = true;
 			agent_wait_started(s[i]);
-			CHECK_INT(pipe_size(s[i]), ==, 65536);
+			CHECK_INT(pipe_size(s[i], 0), ==, 65536);
 			agent_write(s[i], bytes, MIB, false);
 			AGENT_UNTIL(c, s[i]->out[0].received == MIB);
-			wide += pipe_size(s[i]) == MIB;
+			wide += pipe_size(s[i], 0) == MIB;
 		}
 		CHECK_INT(wide, ==, MAX);
-		CHECK_INT(pipe_size(idle), ==, 65536);
+		CHECK_INT(pipe_size(idle, 0), ==, 65536);
 		for (int i = 0; i < N; i++) {
 			agent_write(s[i], "", 0, true);
 			agent_wait_end(s[i]);
@@ -195,6 +195,42 @@ static void test_wide_stdin(void)
 	}
 	CHECK_INT(agent_kill(idle), ==, 0);
 	free(bytes);
+	agent_client_stop(c);
+}
+
+/* The same for stdout: of those that are read, some, and of those that are not, none. */
+static void test_wide_stdout(void)
+{
+	enum { MAX = 16, N = MAX + 3 };
+	struct agent_client *c = agent_client_start(NULL);
+	struct agent_stream *s[N], *unread;
+	unread = agent_run(c, (const char *[]){ "cat", "/dev/zero", NULL }, NULL);
+	unread->out[0].stalled = true;
+	AGENT_UNTIL(c, unread->out[0].received == WIRE_INITIAL_WINDOW);
+	for (int round = 0; round < 2; round++) {
+		int wide = 0;
+		for (int i = 0; i < N; i++) {
+			s[i] = agent_run(c, (const char *[]){ "cat", "/dev/zero", NULL }, NULL);
+			s[i]->out[0].discard = true;
+			agent_wait_started(s[i]);
+			CHECK_INT(pipe_size(s[i], 1), ==, 65536);
+			AGENT_UNTIL(c, s[i]->out[0].received > 4 * MIB);
+			s[i]->out[0].stalled = true;
+			wide += pipe_size(s[i], 1) == MIB;
+		}
+		CHECK_INT(wide, ==, MAX);
+		CHECK_INT(pipe_size(unread, 1), ==, 65536);
+		/* What a killed command leaves in it comes all the same. */
+		for (int i = 0; i < N; i++) {
+			CHECK_INT(agent_kill(s[i]), ==, 0);
+			AGENT_UNTIL(c, s[i]->exited);
+			agent_unstall(s[i]);
+			agent_wait_end(s[i]);
+			CHECK_INT(s[i]->out[0].received, ==, s[i]->totals[0]);
+			agent_close(s[i]);
+		}
+	}
+	CHECK_INT(agent_kill(unread), ==, 0);
 	agent_client_stop(c);
 }
 
@@ -341,6 +377,7 @@ static const struct tap_test tests[] = {
 	{ "last bytes", test_last_bytes },
 	{ "stdin ignored", test_stdin_ignored },
 	{ "wide stdin", test_wide_stdin },
+	{ "wide stdout", test_wide_stdout },
 	{ "stdin closed", test_stdin_closed },
 	{ "empty writes and late close", test_empty_writes_and_late_close },
 	{ "stalled viewer", test_stalled_viewer },

@@ -199,6 +199,7 @@ static void on_ack(struct agent_stream *s, const Cove__Wire__Ack *m)
 	memset(&s->ack_error, 0, sizeof(s->ack_error));
 	if (m->failure)
 		wire_failure_to_error(m->failure, &s->ack_error);
+	s->refused += m->failure != NULL;
 }
 
 static void on_message(struct agent_stream *s, const struct wire_event *e)

@@ -65,6 +65,7 @@ struct agent_stream {
 	int stdin_errno;
 	unsigned stdin_errors;
 	unsigned acks;
+	unsigned refused; /* of them those with an error */
 	uint32_t last_ack;
 	struct cove_error ack_error; /* code 0: it was done */
 

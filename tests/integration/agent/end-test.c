@@ -257,6 +257,52 @@ static void test_end_overtakes_data(void)
 	agent_client_stop(c);
 }
 
+/* The same when the end is that of the pipe, and of a child in the background. */
+static void test_end_of_the_pipe_overtakes_data(void)
+{
+	enum { N = 2 * WIRE_INITIAL_WINDOW + 32768 };
+	struct agent_client *c = agent_client_start(agent_cgroup());
+	struct agent_run run = { .wait_eof = true };
+	char script[64];
+	snprintf(script, sizeof(script), "head -c %d /dev/zero & exit 6", N);
+	struct agent_stream *s = agent_sh(c, script, &run);
+	s->out[0].stalled = true;
+	AGENT_UNTIL(c, s->exited);
+	CHECK_INT(s->code, ==, 6);
+	CHECK_INT(s->totals[0], ==, N);
+	CHECK(s->out[0].eof);
+	CHECK_INT(s->out[0].received, <=, WIRE_INITIAL_WINDOW);
+	agent_unstall(s);
+	agent_wait_end(s);
+	CHECK_INT(s->out[0].received, ==, N);
+	agent_client_stop(c);
+}
+
+/* Commands that are stopped are killed, and end on time, like others. */
+static void test_stopped(void)
+{
+	struct agent_client *c = agent_client_start(agent_cgroup());
+	static const char script[] = "sh -c 'echo up; kill -STOP $$' & sleep 0.1; kill -STOP $$";
+	struct agent_run run = { .timeout_ms = 600,
+				 .timeout_signal = SIGTERM,
+				 .timeout_grace_ms = 200 };
+	struct agent_stream *limited = agent_sh(c, script, &run);
+	struct agent_stream *killed = agent_sh(c, script, NULL);
+	AGENT_UNTIL(c, killed->out[0].size == 3 && limited->out[0].size == 3);
+	agent_client_idle(c, 200);
+	CHECK_INT(agent_kill(killed), ==, 0);
+	agent_wait_end(killed);
+	CHECK_INT(killed->cause, ==, COVE_CAUSE_KILLED);
+	agent_wait_end(limited);
+	CHECK_INT(limited->cause, ==, COVE_CAUSE_TIMED_OUT);
+	CHECK_INT(limited->signal, ==, SIGKILL);
+	CHECK_INT(limited->elapsed_ns / 1000000, >=, 800);
+	CHECK_INT(limited->elapsed_ns / 1000000, <, 5000);
+	AGENT_UNTIL(c, killed->out[0].eof && limited->out[0].eof);
+	CHECK_INT(agent_count_children(c), ==, 0);
+	agent_client_stop(c);
+}
+
 static void test_signals(void)
 {
 	struct agent_client *c = agent_client_start(NULL);
@@ -398,6 +444,8 @@ static const struct tap_test tests[] = {
 	{ "timeout while blocked", test_timeout_while_blocked },
 	{ "timeout while stdin is full", test_timeout_while_stdin_is_full },
 	{ "end overtakes data", test_end_overtakes_data },
+	{ "end of the pipe overtakes data", test_end_of_the_pipe_overtakes_data },
+	{ "stopped", test_stopped },
 	{ "signals", test_signals },
 	{ "orphans are reaped", test_orphans_are_reaped },
 	{ "statuses", test_statuses },

@@ -131,9 +131,34 @@ static void test_stdin_without_room(void)
 	agent_client_stop(c);
 }
 
+/* Those that can be remembered are answered when it is done, the others at once. */
+static void test_kills(void)
+{
+	enum { MORE = 6, N = SESSION_KILLS_MAX + MORE };
+	struct agent_client *c = agent_client_start(agent_cgroup());
+	struct agent_stream *s = agent_sh(c, "sleep 600 & exec sleep 600", NULL);
+	agent_wait_started(s);
+	/* All of them at once: a tree is empty before one can send that many. */
+	CHECK_SYS(kill(agent_client_pid(c), SIGSTOP));
+	Cove__Wire__Kill m = COVE__WIRE__KILL__INIT;
+	for (unsigned i = 0; i < N; i++) {
+		m.request = i;
+		agent_send(s, WIRE_KILL, &m.base);
+	}
+	CHECK_SYS(kill(agent_client_pid(c), SIGCONT));
+	agent_wait_acks(s, N);
+	CHECK_INT(s->refused, ==, MORE);
+	CHECK_INT(s->last_ack, ==, SESSION_KILLS_MAX - 1);
+	CHECK_INT(s->ack_error.code, ==, 0);
+	agent_wait_end(s);
+	CHECK_INT(s->cause, ==, COVE_CAUSE_KILLED);
+	agent_client_stop(c);
+}
+
 static const struct tap_test tests[] = {
 	{ "lists", test_lists },
 	{ "unreadable requests", test_unreadable },
+	{ "kills", test_kills },
 	{ "stdin without room", test_stdin_without_room },
 };
 

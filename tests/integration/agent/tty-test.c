@@ -113,13 +113,17 @@ static void test_eof(void)
 	agent_wait_end(other);
 	check_output(other, "up\r\nagain\r\nmore\r\n");
 
-	/* Not in canonical mode: nothing is typed. */
-	run = (struct agent_run){ .tty = true, .pipe = true, .open = true };
-	s = agent_sh(c, "stty raw -echo; echo up; dd bs=1 count=2 2>/dev/null | od -An -tx1", &run);
+	/* Not in canonical mode: nothing is typed, and what is typed next follows at once. */
+	run = (struct agent_run){ .tty = true, .pipe = true, .open = true, .id = "raw" };
+	s = agent_sh(c, "stty raw -echo; echo up; dd bs=1 count=3 2>/dev/null | od -An -tx1", &run);
 	AGENT_UNTIL(c, s->out[0].size == 3);
 	agent_write(s, "ab", 2, true);
+	m.id = wire_string("raw");
+	other = agent_attach(c, &m);
+	agent_wait_started(other);
+	agent_write(other, "c", 1, false);
 	agent_wait_end(s);
-	CHECK_CONTAINS((char *)s->out[0].data, "61 62");
+	CHECK_CONTAINS((char *)s->out[0].data, "61 62 63");
 	agent_client_stop(c);
 }
 

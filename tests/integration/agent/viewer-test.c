@@ -132,6 +132,27 @@ static void test_mute_one_of_two(void)
 	agent_client_stop(c);
 }
 
+/* Nor does one that goes away hold anybody up. */
+static void test_stalled_viewer_goes(void)
+{
+	struct agent_client *c = agent_client_start(NULL);
+	struct agent_run run = { .id = "two" };
+	struct agent_stream *s = agent_sh(c, "head -c 3000000 /dev/zero", &run);
+	agent_wait_started(s);
+	struct agent_stream *other =
+		attach(c, "two", COVE__WIRE__ATTACH__FROM__START_OF_RING, 0, 0);
+	s->out[0].stalled = true;
+	other->out[0].discard = true;
+	agent_wait_started(other);
+	AGENT_UNTIL(c, other->out[0].next > WIRE_INITIAL_WINDOW);
+	agent_client_idle(c, 50);
+	CHECK(!other->exited);
+	agent_close(s);
+	agent_wait_end(other);
+	CHECK_INT(other->out[0].next, ==, 3000000);
+	agent_client_stop(c);
+}
+
 /* A muted viewer can do everything else. */
 static void test_mute_keeps_the_rest(void)
 {
@@ -340,6 +361,7 @@ static const struct tap_test tests[] = {
 	{ "offsets", test_offsets },
 	{ "mute", test_mute },
 	{ "mute one of two", test_mute_one_of_two },
+	{ "stalled viewer goes", test_stalled_viewer_goes },
 	{ "mute keeps the rest", test_mute_keeps_the_rest },
 	{ "mute out of place", test_mute_out_of_place },
 	{ "mute and shutdown", test_mute_and_shutdown },

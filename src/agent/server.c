@@ -210,17 +210,40 @@ static void on_link(void *userdata, unsigned events)
 
 /* ---- writing ---- */
 
+/*
+ * virtio-serial takes SERVER_PORT_WRITE_MAX of a piece and no more, and then writev() ends in the
+ * middle of a frame: so the pieces are made that small beforehand. Each of them, and each header, is
+ * a request to the device, which is why frames are as large as they may be all the same. A message of
+ * megabytes does not fit; its rest is for the next round.
+ */
+static int cut_pieces(const struct iovec *from, int count, struct iovec *to)
+{
+	int n = 0;
+	for (int i = 0; i < count; i++) {
+		uint8_t *p = from[i].iov_base;
+		size_t left = from[i].iov_len;
+		while (left > 0 && n < SERVER_PIECES_MAX) {
+			size_t k = MIN(left, (size_t)SERVER_PORT_WRITE_MAX);
+			to[n++] = (struct iovec){ .iov_base = p, .iov_len = k };
+			p += k;
+			left -= k;
+		}
+	}
+	return n;
+}
+
 /* Everything that waits, or as much as one turn of the loop allows. */
 static void send_waiting(struct agent *agent)
 {
 	struct server *server = &agent->server;
-	struct iovec iov[16];
+	struct iovec iov[SERVER_IOVS_MAX], pieces[SERVER_PIECES_MAX];
 	int count;
 	for (size_t total = 0; !server->blocked && !server->away && total < SERVER_WRITE_MAX;) {
 		count = wire_link_output(server->link, iov, ARRAY_SIZE(iov));
 		if (count == 0)
 			return;
-		ssize_t k = writev(server->fd, iov, count);
+		int n = cut_pieces(iov, count, pieces);
+		ssize_t k = writev(server->fd, pieces, n);
 		int error = k < 0 ? errno : 0;
 		wire_link_sent(server->link, k > 0 ? (size_t)k : 0);
 		if (error == EAGAIN)
@@ -263,7 +286,6 @@ int server_init(struct agent *agent, int fd)
 	const struct wire_link_options options = {
 		.role = WIRE_RESPONDER,
 		.software = "cove-agent " COVE_VERSION,
-		.data_max = agent->is_init ? SERVER_PORT_WRITE_MAX : 0,
 		.source = { .peek = viewer_peek, .consumed = viewer_consumed },
 	};
 	*server = (struct server){ .agent = agent, .fd = fd };

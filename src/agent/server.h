@@ -22,8 +22,13 @@ struct agent;
 #define SERVER_READ_PAGE 4096
 /* Written in one turn. */
 #define SERVER_WRITE_MAX (1024u * 1024)
-/* What virtio-serial takes in one piece; longer writes are cut by the driver. */
+/*
+ * What virtio-serial takes in one piece, and how many there may be of what the engine offers: a
+ * frame's data in two pieces of memory, none of which is a multiple, is four of them and a header.
+ */
 #define SERVER_PORT_WRITE_MAX 32768
+#define SERVER_IOVS_MAX	      16
+#define SERVER_PIECES_MAX     64
 
 struct server {
 	struct agent *agent;

@@ -75,7 +75,7 @@ static bool offer_frame(struct wire_link *link, struct link_channel *c, struct i
 	unsigned channel = c->number;
 	struct link_stream *s = CONTAINER_OF(c - channel, struct link_stream, channels[0]);
 	struct link_frame *f = &link->frames[link->n_frames];
-	size_t max = MIN(c->credit, link->options.data_max);
+	size_t max = MIN(c->credit, (uint32_t)WIRE_DATA_MAX);
 
 	*f = (struct link_frame){ .stream = s, .channel = channel };
 	f->size = link->options.source.peek(s->userdata ? s->userdata : link->options.userdata,

@@ -181,7 +181,7 @@ static int allocate(struct wire_link *link)
 int wire_link_new(const struct wire_link_options *options, struct wire_link **ret)
 {
 	bool initiator = options->role == WIRE_INITIATOR;
-	if (initiator != (options->nonce != 0) || options->data_max > WIRE_DATA_MAX ||
+	if (initiator != (options->nonce != 0) ||
 	    (options->software && strlen(options->software) > LINK_SOFTWARE_MAX))
 		return -EINVAL;
 
@@ -191,8 +191,6 @@ int wire_link_new(const struct wire_link_options *options, struct wire_link **re
 	link->options = *options;
 	if (link->options.max_streams == 0)
 		link->options.max_streams = WIRE_STREAMS_MAX;
-	if (link->options.data_max == 0)
-		link->options.data_max = WIRE_DATA_MAX;
 	link->state = LINK_HUNTING;
 	list_init(&link->ready);
 	list_init(&link->close_pending);

@@ -76,11 +76,6 @@ struct wire_link_options {
 	uint64_t nonce;	      /* initiator: not 0, and new for every sync; random is best */
 	unsigned max_streams; /* open at once; 0: WIRE_STREAMS_MAX */
 	const char *software; /* "cove 0.1.0": goes into HELLO; 256 bytes at most */
-	/*
-	 * The most data in one DATA frame that is sent; 0: WIRE_DATA_MAX. For a transport that
-	 * takes less at a time (virtio-serial: 32 KiB), so that frames are not cut and copied.
-	 */
-	uint32_t data_max;
 	struct wire_source source;
 	void *userdata; /* handed to source where a stream has none of its own */
 };

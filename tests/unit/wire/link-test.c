@@ -254,12 +254,11 @@ static void many_consumed(void *userdata, uint32_t stream, unsigned channel, siz
 	many->consumed++;
 }
 
-static void many_init(struct raw_link *raw, struct many *many, unsigned streams, uint32_t data_max)
+static void many_init(struct raw_link *raw, struct many *many, unsigned streams)
 {
 	*raw = (struct raw_link){ 0 };
 	buffer_init(&raw->out, SIZE_MAX / 2);
 	struct wire_link_options o = { .role = WIRE_RESPONDER,
-				       .data_max = data_max,
 				       .userdata = many,
 				       .source = { many_peek, many_consumed } };
 	CHECK_OK(wire_link_new(&o, &raw->link));
@@ -276,7 +275,7 @@ static void test_turns(void)
 	static const uint8_t expected[] = { 2, 4, 5, 6, 2, 4, 6, 2, 6 };
 	uint8_t payload[108] = { 0 };
 	struct raw_link raw;
-	many_init(&raw, &many, 3, 0);
+	many_init(&raw, &many, 3);
 	for (uint32_t i = 2; i < 8; i++)
 		wire_link_ready(raw.link, i / 2, i % 2 + 1);
 	raw_collect(&raw);
@@ -293,7 +292,7 @@ static void test_control_first(void)
 	struct many many = { .left = { [2] = 2, [3] = 2 }, .size = 60000 };
 	struct raw_link raw;
 	struct iovec iov[16];
-	many_init(&raw, &many, 2, 0);
+	many_init(&raw, &many, 2);
 	wire_link_ready(raw.link, 1, WIRE_STDOUT);
 	wire_link_ready(raw.link, 1, WIRE_STDERR);
 	int n = wire_link_output(raw.link, iov, 16);
@@ -345,7 +344,7 @@ static void test_gathering(void)
 	struct many many = { .left = { [2] = 1, [3] = 1, [4] = 1 }, .size = 4096 };
 	struct raw_link raw;
 	struct iovec iov[16];
-	many_init(&raw, &many, 3, 0);
+	many_init(&raw, &many, 3);
 	CHECK_OK(wire_link_send(raw.link, 1, WIRE_STARTED, "x", 1));
 	for (uint32_t i = 2; i < 8; i++)
 		wire_link_ready(raw.link, i / 2, i % 2 + 1);
@@ -365,14 +364,12 @@ static void test_gathering(void)
 	raw_done(&raw);
 }
 
+/* A frame has WIRE_DATA_MAX of data at most, whatever the source has. */
 static void test_data_max(void)
 {
-	struct raw_source source = { .data = data, .size = 100000 };
+	struct raw_source source = { .data = data, .size = 200000 };
 	struct raw_link raw;
-	bring_up(&raw,
-		 &(struct wire_link_options){
-			 .role = WIRE_RESPONDER, .data_max = 32748, .userdata = &source },
-		 1);
+	bring_up_responder(&raw, 1, &source);
 	wire_link_ready(raw.link, 1, WIRE_STDOUT);
 	struct iovec iov[16];
 	int n;
@@ -380,7 +377,7 @@ static void test_data_max(void)
 		size_t size = 0;
 		for (int i = 0; i < n; i++)
 			size += iov[i].iov_len;
-		CHECK_INT(size, <=, 32768);
+		CHECK_INT(size, <=, LINK_DATA_HEAD + WIRE_DATA_MAX);
 		wire_link_sent(raw.link, size);
 	}
 	CHECK_INT(source.consumed, ==, 4);

@@ -69,9 +69,6 @@ static void test_options(void)
 	o.nonce = 1;
 	CHECK_INT(wire_link_new(&o, &link), ==, -EINVAL);
 	o.nonce = 0;
-	o.data_max = WIRE_DATA_MAX + 1;
-	CHECK_INT(wire_link_new(&o, &link), ==, -EINVAL);
-	o.data_max = 0;
 	o.software = software;
 	CHECK_INT(wire_link_new(&o, &link), ==, -EINVAL);
 	o.software = software + 1;

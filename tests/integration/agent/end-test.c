@@ -260,9 +260,10 @@ static void test_end_overtakes_data(void)
 /* The same when the end is that of the pipe, and of a child in the background. */
 static void test_end_of_the_pipe_overtakes_data(void)
 {
-	enum { N = 2 * WIRE_INITIAL_WINDOW + 32768 };
+	/* A small ring, and what fits into the pipe behind it in any case. */
+	enum { RING = 4096, N = WIRE_INITIAL_WINDOW + 50000 };
 	struct agent_client *c = agent_client_start(agent_cgroup());
-	struct agent_run run = { .wait_eof = true };
+	struct agent_run run = { .wait_eof = true, .replay_bytes = RING };
 	char script[64];
 	snprintf(script, sizeof(script), "head -c %d /dev/zero & exit 6", N);
 	struct agent_stream *s = agent_sh(c, script, &run);

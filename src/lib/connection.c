@@ -29,8 +29,8 @@
 
 /*
  * A channel with the large window may have 768 KiB more on the way than others. A thousand streams
- * with both windows full, and these, are just what a supervisor holds for one client before it cuts
- * it off (CLIENT_DATA_MAX, 512 MiB). More bulk flows than this share the link anyway.
+ * with both windows full, and these, are just what a supervisor holds for one client before it gives
+ * up streams (CLIENT_DATA_MAX, 512 MiB). More bulk flows than this share the link anyway.
  */
 #define WIDE_MAX 16
 

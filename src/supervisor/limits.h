@@ -28,9 +28,12 @@
 
 /*
  * Data that waits for one client, all its streams together. Each channel is bounded by the credit
- * that the client gave; a thousand sessions whose both channels fill the initial window fit.
+ * that the client gave; a thousand sessions whose both channels fill the initial window fit. A stream
+ * that has more for a client that has stopped reading is lost, with an error, and no other.
  */
+#ifndef CLIENT_DATA_MAX
 #define CLIENT_DATA_MAX (512u * 1024 * 1024)
+#endif
 
 /* The creator's CREATE must follow within this time. */
 #ifndef CREATE_WAIT_MS

@@ -94,15 +94,20 @@ static void close_guest_stream(struct route *route)
 	ring_done(&route->rings[WIRE_STDIN]);
 }
 
+/* What the client has not got yet. */
+static void drop_output(struct route *route)
+{
+	for (unsigned i = WIRE_STDOUT; i <= WIRE_STDERR; i++) {
+		route->stream.client->data_bytes -= route->rings[i].size;
+		ring_done(&route->rings[i]);
+	}
+}
+
 struct stream *route_free(struct stream *stream)
 {
 	struct route *route = to_route(stream);
 	close_guest_stream(route);
-	for (unsigned i = 0; i < WIRE_CHANNELS; i++) {
-		if (i != WIRE_STDIN)
-			stream->client->data_bytes -= route->rings[i].size;
-		ring_done(&route->rings[i]);
-	}
+	drop_output(route);
 	list_remove(&stream->entry);
 	wire_link_set_userdata(stream->client->conn.link, stream->id, NULL);
 	free(route);
@@ -199,6 +204,12 @@ int route_from_client(struct stream *stream, const struct wire_event *event)
 static void data_from_guest(struct route *route, const struct wire_event *event)
 {
 	struct client *client = route->stream.client;
+	if (event->size > CLIENT_DATA_MAX - client->data_bytes) {
+		/* What it held makes room for the others, which would all be lost one by one else. */
+		drop_output(route);
+		lose(route, COVE_E_LIMIT, "too much output waits for its client to read");
+		return;
+	}
 	int r = ring_push(&route->rings[event->channel], event->offset, event->data, event->size);
 	if (r == -EOVERFLOW) {
 		lose(route, COVE_E_LIMIT, "the output has more gaps than can be kept track of");
@@ -209,10 +220,6 @@ static void data_from_guest(struct route *route, const struct wire_event *event)
 		return;
 	}
 	client->data_bytes += event->size;
-	if (client->data_bytes > CLIENT_DATA_MAX) {
-		client_drop(client, "it does not read its output");
-		return;
-	}
 	wire_link_ready(client->conn.link, route->stream.id, event->channel);
 	conn_touch(&client->conn);
 }

@@ -278,6 +278,60 @@ static void test_slow_client(void)
 	peer_done(&s.creator);
 }
 
+/* How many of the streams are lost, or have everything. */
+static unsigned settled(const struct peer *p, struct peer_stream **streams, size_t n,
+			unsigned *ret_lost)
+{
+	unsigned whole = 0, lost = 0;
+	for (size_t i = 0; i < n; i++)
+		whole += streams[i]->bytes[WIRE_STDOUT] == 1000000;
+	LIST_FOREACH (i, &p->messages)
+		lost += LIST_ENTRY(i, struct peer_message, entry)->type == WIRE_FAILED;
+	*ret_lost = lost;
+	return whole + lost;
+}
+
+/* One who has asked for more than is kept for him loses what is too much, and no more. */
+static void test_many_stalled_streams(void)
+{
+	enum { KEPT = 16 * 1024 * 1024, N = KEPT / WIRE_INITIAL_WINDOW + 16 };
+	struct supervised s;
+	struct peer stalled;
+	struct peer_stream *e[N];
+	struct cove_error err;
+	unsigned lost;
+	start(&s, "stalled");
+	peer_connect(&stalled, "stalled");
+	PEER_WAIT(&stalled, stalled.hello);
+	for (size_t i = 0; i < N; i++)
+		e[i] = peer_exec(&stalled, "spew", "1000000");
+	peer_flush(&stalled);
+	/* The guest sends in turn, so with this all of the windows are full. */
+	struct peer_stream *other = peer_exec(&s.creator, "spew", "50000000");
+	expect_totals(&s.creator, other, 50000000);
+	CHECK_RSS(s.pid, 8192 + (KEPT >> 10));
+
+	PEER_WAIT(&stalled, settled(&stalled, e, N, &lost) == N);
+	tap_note("%u of %d streams lost", lost, N);
+	CHECK_INT(lost, >, 0);
+	CHECK_INT(lost, <=, 16 + 1); /* those that had no room for their last bytes */
+	for (size_t i = 0; i < N; i++) {
+		CHECK(!e[i]->wrong);
+		free(peer_expect(&stalled, e[i]->id, WIRE_STARTED));
+		free(peer_expect(&stalled, e[i]->id, WIRE_EXITED));
+		if (e[i]->bytes[WIRE_STDOUT] == 1000000)
+			continue;
+		peer_expect_failure(&stalled, e[i]->id, WIRE_FAILED, &err);
+		CHECK_INT(err.code, ==, COVE_E_LIMIT);
+	}
+	/* There is room again. */
+	e[0] = peer_exec(&stalled, "spew", "1000000");
+	expect_totals(&stalled, e[0], 1000000);
+	stop(&s, &s.creator);
+	peer_done(&stalled);
+	peer_done(&s.creator);
+}
+
 static void test_garbage(void)
 {
 	struct supervised s;
@@ -612,6 +666,7 @@ static const struct tap_test tests[] = {
 	{ "requests on a stream", test_control },
 	{ "the guest loses its place", test_resync },
 	{ "a slow client", test_slow_client, .timeout_s = 60 },
+	{ "many stalled streams", test_many_stalled_streams, .timeout_s = 60 },
 	{ "garbage from a client", test_garbage },
 	{ "a client without HELLO", test_no_hello },
 	{ "messages that clients may not send", test_forbidden_messages },

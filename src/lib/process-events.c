@@ -123,19 +123,27 @@ static void on_eof(struct process *p, const struct wire_event *event)
 		check_total(p, i);
 }
 
-static bool begin_output(struct process *p, unsigned i, bool was_there, uint64_t begins)
+static uint64_t wanted_offset(const struct process *p, unsigned i, uint64_t begins)
+{
+	return p->options.from_now ? begins : p->options.wanted[i];
+}
+
+static bool may_begin(struct process *p, unsigned i, bool was_there, uint64_t begins)
+{
+	if (begins >= wanted_offset(p, i, begins) && (begins == 0 || was_there))
+		return true;
+	break_off(p, "%s begins at byte %llu", output_name(i), (unsigned long long)begins);
+	return false;
+}
+
+static void begin_output(struct process *p, unsigned i, uint64_t begins)
 {
 	struct output *o = &p->outputs[i];
-	uint64_t wanted = p->options.from_now ? begins : p->options.wanted[i];
-	if (begins < wanted || (begins > 0 && !was_there)) {
-		break_off(p, "%s begins at byte %llu", output_name(i), (unsigned long long)begins);
-		return false;
-	}
+	uint64_t wanted = wanted_offset(p, i, begins);
 	o->handed = o->kept = wanted;
 	o->begins = o->received = begins;
 	if (begins > wanted && !p->muted)
 		add_gap(o, begins);
-	return true;
 }
 
 static void on_started(struct process *p, const Cove__Wire__Started *m)
@@ -150,9 +158,11 @@ static void on_started(struct process *p, const Cove__Wire__Started *m)
 		return;
 	}
 	bool was_there = p->options.attaches || m->already_running;
-	if (!begin_output(p, 0, was_there, m->stdout_offset) ||
-	    !begin_output(p, 1, was_there, m->stderr_offset))
+	if (!may_begin(p, 0, was_there, m->stdout_offset) ||
+	    !may_begin(p, 1, was_there, m->stderr_offset))
 		return;
+	begin_output(p, 0, m->stdout_offset);
+	begin_output(p, 1, m->stderr_offset);
 	if (n == 0) /* else somebody may be reading it */
 		memcpy(p->id, m->id.data, m->id.len);
 	p->pid = (int)m->pid;

@@ -141,6 +141,9 @@ static void script_order(struct fake *f)
 	m.os_errno = EPIPE;
 	fake_send(f, stream, WIRE_STDIN_ERROR, &m.base);
 	live_expect_close(f, stream);
+	/* stdout could begin there, but stderr cannot. */
+	stream = live_attached(f, 100, 1);
+	live_expect_close(f, stream);
 	live_until_gone(f);
 }
 
@@ -151,6 +154,9 @@ static void test_order(void)
 	cove_sandbox *s = fake_start(&f, script_order, NULL);
 	cove_process *p = live_start(s, NULL);
 	live_receive_end(p, COVE_EVENT_LOST, COVE_E_PROTOCOL, "without a start");
+	cove_process_free(p);
+	p = live_open(s, OPEN(.from = COVE_FROM_OFFSET, .stderr_offset = 2));
+	live_receive_end(p, COVE_EVENT_LOST, COVE_E_PROTOCOL, "stderr begins at byte 1");
 	cove_process_free(p);
 	fake_end(&f, s);
 }

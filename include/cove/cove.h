@@ -718,7 +718,10 @@ cove_stdin *cove_stdin_free(cove_stdin *in);
  * Threads may wait on the same sandbox at the same time; nothing is lost to them.
  */
 
-/* The descriptor; it is the library's, stays the same, and is only polled. Negative: an error. */
+/*
+ * The descriptor; it is the library's, stays the same, and is only polled; not after
+ * cove_sandbox_free(). Negative: an error.
+ */
 int cove_sandbox_fd(cove_sandbox *sandbox, struct cove_error *err);
 /* What to poll it for: POLLIN, POLLOUT. May change with every call on the sandbox. */
 short cove_sandbox_events(const cove_sandbox *sandbox);
@@ -729,6 +732,9 @@ short cove_sandbox_events(const cove_sandbox *sandbox);
  * AGAIN: a process is not returned again for what it had. If there are more, the descriptor stays
  * ready. LOST (or PROTOCOL) when the link is gone, once there is no process left that has not been
  * told: do not poll the descriptor any more.
+ *
+ * A process that is freed is not returned again; but whoever frees another one than that whose turn
+ * it is has to take it out of the array, too.
  */
 int cove_sandbox_dispatch(cove_sandbox *sandbox, cove_process **ret, size_t max,
 			  struct cove_error *err);

@@ -150,20 +150,25 @@ static void on_event(struct agent *agent, const struct wire_event *event)
 
 /*
  * Everything that has come, as long as the answers find room: a small request can have a large one,
- * and a bufferful of them more than the queue holds. The rest is taken when those are written.
+ * and a bufferful of them more than the queue holds. And only so many starts in a turn, each of which
+ * takes a millisecond, or ten: timeouts and others' output come in between. The rest is taken in
+ * later turns; until then nothing is read, for the buffer may be full.
  */
 static void take_events(struct agent *agent)
 {
 	struct server *server = &agent->server;
 	struct wire_event event;
+	unsigned opened = 0;
 	int r;
 	do {
-		server->unread = !wire_link_wants_input(server->link);
+		server->unread = !wire_link_wants_input(server->link) || opened == SERVER_OPENS_MAX;
 		if (server->unread)
 			return;
 		r = wire_link_next(server->link, &event);
-		if (r > 0)
+		if (r > 0) {
+			opened += event.kind == WIRE_EVENT_MESSAGE && event.opens;
 			on_event(agent, &event);
+		}
 		if (r < 0) {
 			agent_log("link: %s", wire_link_error(server->link));
 			server->broken = true;
@@ -174,10 +179,15 @@ static void take_events(struct agent *agent)
 	} while (r != 0 && r != -ENOMEM);
 }
 
+static bool wants_to_read(const struct server *server)
+{
+	return !server->unread && wire_link_wants_input(server->link);
+}
+
 static void receive(struct agent *agent)
 {
 	struct server *server = &agent->server;
-	for (size_t total = 0; total < SERVER_READ_MAX && wire_link_wants_input(server->link);) {
+	for (size_t total = 0; total < SERVER_READ_MAX && wants_to_read(server);) {
 		uint8_t *p;
 		size_t n;
 		wire_link_input(server->link, &p, &n);
@@ -271,7 +281,7 @@ static void on_prepare(uv_prepare_t *handle)
 	shutdown_step(agent);
 	if (server->away)
 		return;
-	unsigned events = wire_link_wants_input(server->link) ? UV_READABLE : 0;
+	unsigned events = wants_to_read(server) ? UV_READABLE : 0;
 	/* More of what was left is taken in the next turn, after the sessions had theirs. */
 	if (wire_link_wants_output(server->link) || server->unread)
 		events |= UV_WRITABLE;

@@ -18,6 +18,8 @@ struct agent;
 
 /* Read in one turn of the loop, so that the sessions get their turn as well. */
 #define SERVER_READ_MAX (256u * 1024)
+/* Streams that are opened in one turn. */
+#define SERVER_OPENS_MAX 4
 /* What virtio-serial hands out in one piece. */
 #define SERVER_READ_PAGE 4096
 /* Written in one turn. */
@@ -39,7 +41,7 @@ struct server {
 	bool blocked; /* the descriptor takes no more for now */
 	bool broken;  /* something could not be said: the link has to start again */
 	bool away;    /* nobody is at the other end */
-	bool unread;  /* what came in was left, until there is room for the answers */
+	bool unread;  /* some of what came in was left for a later turn */
 };
 
 /* Serves the descriptor, which stays the caller's, from now on. */

@@ -44,6 +44,72 @@ static void test_lists(void)
 	agent_client_stop(c);
 }
 
+/*
+ * A crowd of small requests, more than the buffer they are read into holds, whose answers nobody takes
+ * for a while: none is lost, and the link is not taken for ended because there is no room to read.
+ */
+static void test_full_buffer(void)
+{
+	enum { SESSIONS = 200, SIGNALS = 20000 };
+	struct agent_client *c = agent_client_start(NULL);
+	static char word[2000];
+	memset(word, 'w', sizeof(word) - 1);
+	for (int i = 0; i < SESSIONS; i++) {
+		struct agent_stream *s = agent_run(c, (const char *[]){ "true", word, NULL }, NULL);
+		agent_wait_end(s);
+		agent_close(s);
+	}
+	struct agent_run run = { .pipe = true, .open = true };
+	struct agent_stream *witness = agent_sh(c, "exec cat", &run);
+	agent_wait_started(witness);
+	Cove__Wire__Signal signal = COVE__WIRE__SIGNAL__INIT;
+	const Cove__Wire__SessionListRequest list = COVE__WIRE__SESSION_LIST_REQUEST__INIT;
+	struct agent_stream *lists[8];
+	CHECK_SYS(kill(agent_client_pid(c), SIGSTOP));
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		lists[i] = agent_open(c, WIRE_SESSION_LIST, &list.base);
+	for (int i = 0; i < SIGNALS; i++) {
+		signal.request = (uint32_t)i;
+		signal.signal = SIGCONT;
+		agent_send(witness, WIRE_SIGNAL, &signal.base);
+	}
+	CHECK_SYS(kill(agent_client_pid(c), SIGCONT));
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		AGENT_UNTIL(c, lists[i]->listed);
+	agent_wait_acks(witness, SIGNALS);
+	CHECK_INT(witness->refused, ==, 0);
+	agent_write(witness, "x", 1, true);
+	agent_wait_end(witness);
+	CHECK_STR((char *)witness->out[0].data, "x");
+	CHECK_INT(agent_client_resyncs(c), ==, 0);
+	agent_client_stop(c);
+}
+
+/* Many starts at once do not keep a time limit from being kept, nor others waiting. */
+static void test_starts(void)
+{
+	enum { N = 400 };
+	struct agent_client *c = agent_client_start(agent_cgroup());
+	static struct agent_stream *s[N];
+	struct agent_run run = { .timeout_ms = 20 };
+	struct agent_stream *limited = agent_sh(c, "exec sleep 600", &run);
+	agent_wait_started(limited);
+	CHECK_SYS(kill(agent_client_pid(c), SIGSTOP));
+	for (int i = 0; i < N; i++)
+		s[i] = agent_run(c, (const char *[]){ "sleep", "600", NULL }, NULL);
+	agent_client_idle(c, 30);
+	CHECK_SYS(kill(agent_client_pid(c), SIGCONT));
+	AGENT_UNTIL(c, limited->exited);
+	unsigned started = 0;
+	for (int i = 0; i < N; i++)
+		started += s[i]->started;
+	tap_note("%u of %d had started when the time was over", started, N);
+	CHECK_INT(started, <, N / 2);
+	for (int i = 0; i < N; i++)
+		agent_wait_started(s[i]);
+	agent_client_stop(c);
+}
+
 /* Requests that cannot be read have no number to be answered by: they cost their stream. */
 static void test_unreadable(void)
 {
@@ -156,10 +222,9 @@ static void test_kills(void)
 }
 
 static const struct tap_test tests[] = {
-	{ "lists", test_lists },
-	{ "unreadable requests", test_unreadable },
-	{ "kills", test_kills },
-	{ "stdin without room", test_stdin_without_room },
+	{ "lists", test_lists },   { "full buffer", test_full_buffer },
+	{ "starts", test_starts }, { "unreadable requests", test_unreadable },
+	{ "kills", test_kills },   { "stdin without room", test_stdin_without_room },
 };
 
 int main(int argc, char **argv)

@@ -149,8 +149,8 @@ const char *cove_sandbox_name(const cove_sandbox *sandbox);
 
 struct cove_stop_options {
 	size_t struct_size;
-	/* From SIGTERM to SIGKILL for the commands still running. Default 10000. */
-	unsigned grace_ms;
+	/* From SIGTERM to SIGKILL for the commands still running, 24 days at most. Default 10000. */
+	uint64_t grace_ms;
 };
 
 #define COVE_STOP_OPTIONS_INIT                                                                     \
@@ -392,6 +392,8 @@ struct cove_exit {
 	uint64_t system_us;
 	/* Of the largest of them. The agent's own memory, some MiB, is the least it can show. */
 	uint64_t max_rss_bytes;
+	/* 0. This structure is a part of others, and what it will say some day goes here. */
+	uint64_t reserved[4];
 };
 
 /* code == 0 and cause EXITED. */

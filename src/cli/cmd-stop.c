@@ -14,7 +14,7 @@ static int stop(const struct cli_args *args, const char *name)
 		return 0;
 	if (r == 0) {
 		/* To the library 0 is the default; to users of `docker stop -t 0` it is "now". */
-		options.grace_ms = (unsigned)args->values.stop_grace_ms;
+		options.grace_ms = args->values.stop_grace_ms;
 		r = options.grace_ms ? cove_sandbox_stop(sandbox, &options, &err)
 				     : cove_sandbox_kill(sandbox, &err);
 	}

@@ -24,6 +24,7 @@ DEFINE_CLEANUP(cove_sandbox *, cove_sandbox_free)
 
 #define BOOT_TIMEOUT_DEFAULT_MS 60000
 #define GRACE_DEFAULT_MS	10000
+#define GRACE_MAX_MS		INT32_MAX
 
 /*
  * The supervisor keeps the time limits. These are for one that does not answer at all: what it may
@@ -314,12 +315,15 @@ _public_ int cove_sandbox_stop(cove_sandbox *sandbox, const struct cove_stop_opt
 	int r = options_read(&o, sizeof(o), options, "cove_stop_options", err);
 	if (r < 0)
 		return r;
-	unsigned grace_ms = o.grace_ms ? o.grace_ms : GRACE_DEFAULT_MS;
+	uint64_t grace_ms = o.grace_ms ? o.grace_ms : GRACE_DEFAULT_MS;
+	if (grace_ms > GRACE_MAX_MS)
+		return error_set(err, COVE_E_INVALID, "grace_ms: %llu is more than 24 days",
+				 (unsigned long long)grace_ms);
 
 	Cove__Wire__StopRequest message = COVE__WIRE__STOP_REQUEST__INIT;
 	message.has_grace_ms = true;
 	message.grace_ms = grace_ms;
-	return stop(sandbox, &message, (uint64_t)grace_ms + STOP_MARGIN_MS, err);
+	return stop(sandbox, &message, grace_ms + STOP_MARGIN_MS, err);
 }
 
 _public_ int cove_sandbox_kill(cove_sandbox *sandbox, struct cove_error *err)

@@ -76,6 +76,9 @@ static void test_stop(void)
 	struct waiter w;
 	waiter_start(&w, s);
 	uint64_t begin = clock_monotonic_ms();
+	struct cove_stop_options too_long = COVE_STOP_OPTIONS_INIT;
+	too_long.grace_ms = UINT64_MAX;
+	CHECK_INT(cove_sandbox_stop(s, &too_long, &err), ==, COVE_E_INVALID);
 	CHECK_COVE(cove_sandbox_stop(s, NULL, &err), &err);
 	waiter_end(&w, begin);
 	CHECK_COVE(w.result, &w.err);

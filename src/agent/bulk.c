@@ -8,7 +8,7 @@
 static void release(void *userdata)
 {
 	struct bulk *bulk = userdata;
-	bulk->held = false;
+	bulk->held = bulk->link_held = false;
 	timer_stop(bulk->timer);
 	LIST_FOREACH (i, &bulk->outputs)
 		session_output_hold(LIST_ENTRY(i, struct session_output, in_bulk), false);
@@ -26,14 +26,18 @@ void bulk_add(struct session_output *o)
 		list_append(&o->session->agent->sessions.bulk.outputs, &o->in_bulk);
 }
 
-void bulk_typed(struct session *s, size_t n)
+void bulk_input(struct session *s, size_t n, bool written)
 {
 	struct bulk *bulk = &s->agent->sessions.bulk;
 	uint64_t now = uv_now(&s->agent->loop);
-	if (n > BULK_SMALL_WRITE || bulk->held || now < bulk->quiet_until ||
-	    list_empty(&bulk->outputs))
+	if (n >= BULK_LARGE_WRITE)
+		bulk->flooded_at = now;
+	bool flooded = bulk->flooded_at && now - bulk->flooded_at <= BULK_RECENT_MS;
+	if (n > BULK_SMALL_WRITE || !written || bulk->held || now < bulk->quiet_until ||
+	    (!flooded && list_empty(&bulk->outputs)))
 		return;
 	bulk->held = true;
+	bulk->link_held = flooded;
 	bulk->quiet_until = now + (uint64_t)2 * BULK_HOLD_MS;
 	LIST_FOREACH (i, &bulk->outputs) {
 		struct session_output *o = LIST_ENTRY(i, struct session_output, in_bulk);

@@ -181,7 +181,8 @@ static void take_events(struct agent *agent)
 
 static bool wants_to_read(const struct server *server)
 {
-	return !server->unread && wire_link_wants_input(server->link);
+	return !server->unread && !server->agent->sessions.bulk.link_held &&
+	       wire_link_wants_input(server->link);
 }
 
 static void receive(struct agent *agent)

@@ -271,8 +271,8 @@ int session_input_write(struct session *s, uint32_t stream, const void *data, si
 			n -= (size_t)k;
 		}
 	}
-	if (r == 0 && n == 0)
-		bulk_typed(s, size);
+	if (r == 0)
+		bulk_input(s, size, n == 0);
 	if (r == 0 && n > 0) {
 		r = queue(in, stream, p, n);
 		if (r == 0) {

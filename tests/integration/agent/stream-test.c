@@ -306,7 +306,7 @@ static void test_two_streams(void)
  */
 static void test_typing_beside_floods(void)
 {
-	enum { FLOODS = 3, KEYS = 200 };
+	enum { FLOODS = 3, KEYS = 200, STDIN = 20 * MIB };
 	struct agent_client *c = agent_client_start(NULL);
 	struct agent_run run = { .pipe = true, .open = true, .tty = true };
 	struct agent_stream *flood[FLOODS], *echo, *silent;
@@ -321,6 +321,10 @@ static void test_typing_beside_floods(void)
 		AGENT_UNTIL(c, flood[i]->out[0].received > 4 * MIB);
 	AGENT_UNTIL(c, echo->out[0].size == 3 && silent->out[0].size == 3);
 
+	/* And a flood of stdin, which comes over the link that the keys come over. */
+	uint8_t *bytes = make_bytes(STDIN);
+	struct agent_run piped = { .pipe = true, .in = bytes, .in_size = STDIN };
+	struct agent_stream *in = agent_run(c, (const char *[]){ "cksum", NULL }, &piped);
 	for (size_t i = 0; i < KEYS; i++) {
 		agent_write(silent, "s", 1, false);
 		agent_write(flood[i % FLOODS], "f", 1, false);
@@ -340,8 +344,11 @@ static void test_typing_beside_floods(void)
 		CHECK_INT(flood[i]->signal, ==, i ? SIGPIPE : SIGKILL);
 		CHECK_INT(flood[i]->out[0].gap, ==, 0);
 	}
+	agent_wait_end(in);
+	CHECK_CONTAINS((char *)in->out[0].data, " 20971520\n");
 	agent_write(echo, "e", 1, false);
 	AGENT_UNTIL(c, echo->out[0].size == 4 + KEYS);
+	free(bytes);
 	CHECK_INT(agent_kill(silent), ==, 0);
 	CHECK_INT(agent_kill(echo), ==, 0);
 	agent_client_stop(c);

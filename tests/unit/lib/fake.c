@@ -63,13 +63,13 @@ static void flush(struct fake *f)
 {
 	struct iovec iov[16];
 	int n;
-	while (!f->gone && !f->mute && (n = wire_link_output(f->link, iov, 16)) > 0) {
+	while (!f->gone && !f->deaf && !f->mute && (n = wire_link_output(f->link, iov, 16)) > 0) {
 		struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)n };
 		ssize_t k = sendmsg(f->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 		int e = k < 0 ? errno : 0;
 		wire_link_sent(f->link, k > 0 ? (size_t)k : 0);
 		if (e == EPIPE || e == ECONNRESET)
-			f->gone = true;
+			f->deaf = true; /* what it said before is still there to be read */
 		else if (e == EAGAIN)
 			return;
 		else
@@ -84,7 +84,7 @@ static void turn(struct fake *f)
 	size_t n;
 	if (f->gone)
 		return;
-	bool blocked = wire_link_wants_output(f->link) && !f->mute;
+	bool blocked = wire_link_wants_output(f->link) && !f->mute && !f->deaf;
 	struct pollfd fd = { f->fd, (short)(POLLIN | (blocked ? POLLOUT : 0)), 0 };
 	CHECK_SYS(poll(&fd, 1, -1));
 	if (!(fd.revents & (POLLIN | POLLHUP)))

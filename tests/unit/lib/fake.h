@@ -23,6 +23,7 @@ struct fake {
 	void *data; /* the test's own */
 	struct list chunks;
 	bool gone; /* the client has closed */
+	bool deaf; /* the client reads no more */
 	bool mute; /* fake_next() writes nothing */
 	uint64_t echoed;
 	unsigned kills; /* KILLs that came in fake_drain() */

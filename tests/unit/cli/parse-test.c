@@ -185,7 +185,8 @@ static void test_refused(void)
 	check_refused(&runs, ARGV("--timeout-signal", "NO", "i", "c"), "must be a signal");
 	check_refused(&runs, ARGV("--output-policy", "mid", "i", "c"),
 		      "--output-policy mid: must be one of head, tail, kill");
-	check_refused(&runs, ARGV("--output-policy", "tail", "i", "c"), "--output-policy needs --output-limit");
+	check_refused(&runs, ARGV("--output-policy", "tail", "i", "c"),
+		      "--output-policy needs --output-limit");
 	check_refused(&runs, ARGV("--replay", "4095", "i", "c"), "--replay 4095: the least is 4K");
 	check_refused(&runs, ARGV("--replay", "65M", "i", "c"), "--replay 65M: the most is 64M");
 	check_refused(&runs, ARGV("--rlimit", "nofile=2:1", "i", "c"),

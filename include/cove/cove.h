@@ -169,6 +169,25 @@ int cove_sandbox_stop(cove_sandbox *sandbox, const struct cove_stop_options *opt
 /* Ends the sandbox now, as if its power were cut, and waits until it is gone. */
 int cove_sandbox_kill(cove_sandbox *sandbox, struct cove_error *err);
 
+struct cove_detach_options {
+	size_t struct_size;
+	/* End the sandbox, in order, when this session has ended. NULL: it runs until stopped. */
+	const char *until_session;
+};
+
+#define COVE_DETACH_OPTIONS_INIT                                                                   \
+	{                                                                                          \
+		sizeof(struct cove_detach_options)                                                 \
+	}
+
+/*
+ * From now on the sandbox outlives its creator and this handle, as if it had been created detached.
+ * Asking again changes what it is to end with. NOT_FOUND, GONE: there is no such session; STATE: the
+ * sandbox is ending.
+ */
+int cove_sandbox_detach(cove_sandbox *sandbox, const struct cove_detach_options *options,
+			struct cove_error *err);
+
 struct cove_sandbox_info {
 	const char *name;
 	enum cove_sandbox_state state;
@@ -188,7 +207,8 @@ struct cove_sandbox_info {
 	const char *kernel;	 /* the guest's release */
 	int supervisor_pid;	 /* 0 when ended */
 	int vmm_pid;
-	uint64_t boot_us; /* from the request to taking commands */
+	uint64_t boot_us;	   /* from the request to taking commands */
+	const char *until_session; /* the session that it ends with, or "" */
 };
 
 /* All of it is one allocation, freed by cove_sandbox_info_free(). */
@@ -319,8 +339,9 @@ struct cove_exec_options {
 
 	/*
 	 * The id of the session: [A-Za-z0-9][A-Za-z0-9_.-]{0,63}, unique in the sandbox's life.
-	 * The same id again does not run the command twice: it gives the result of the first.
-	 * NULL: one is made.
+	 * The same id again does not run the command twice, whichever process asks: it gives the
+	 * output, as far as it is kept, and the result of the first. GONE when that was collected
+	 * or is too old. NULL: one is made.
 	 */
 	const char *id;
 
@@ -355,6 +376,12 @@ struct cove_exec_options {
 
 	/* For cove_process_user_data(); streams only. */
 	void *user_data;
+
+	/*
+	 * With COVE_STDIN_PIPE: stdin ends by cove_stdin_close() only, not when its writer is freed,
+	 * so that somebody who opens the session later can go on writing.
+	 */
+	bool keep_stdin_open;
 };
 
 /* No call on the process waits, but those that say so: see "Event loops". */
@@ -437,6 +464,7 @@ typedef struct cove_output {
  *	LOST     the sandbox or the link died; how the command ended is unknown
  *	PROTOCOL bytes are missing or too many: never passed over in silence
  *	LIMIT    the sandbox has too many sessions
+ *	GONE     the id is that of a session whose result is not kept any more
  */
 int cove_exec(cove_sandbox *sandbox, const char *const *argv,
 	      const struct cove_exec_options *options, cove_output **ret, struct cove_error *err);
@@ -488,7 +516,10 @@ enum cove_stream {
 };
 
 enum cove_event_kind {
-	/* The command runs: pid, id. Comes first, unless FAILED or LOST does. */
+	/*
+	 * The command runs: pid, id, was_there, tty, rows, cols; stdout_total and stderr_total are
+	 * what it had written by then. Comes first, unless FAILED or LOST does.
+	 */
 	COVE_EVENT_STARTED = 1,
 	/* It wrote something: data, bytes, offset. Never 0 bytes; cut anywhere. */
 	COVE_EVENT_STDOUT = 2,
@@ -523,6 +554,11 @@ struct cove_event {
 	uint64_t stdout_total;
 	uint64_t stderr_total;
 	const struct cove_error *error; /* FAILED, LOST */
+	/* STARTED: the session was there before, by its id. It has a terminal, of this size now. */
+	bool was_there;
+	bool tty;
+	unsigned rows;
+	unsigned cols;
 };
 
 const char *cove_event_name(enum cove_event_kind kind); /* "stdin_error" */
@@ -571,6 +607,7 @@ struct cove_open_options {
 	/* As in cove_exec_options. */
 	unsigned flags;
 	void *user_data;
+	bool keep_stdin_open;
 };
 
 #define COVE_OPEN_OPTIONS_INIT                                                                     \
@@ -581,8 +618,9 @@ struct cove_open_options {
 /*
  * A handle on a command that was started before, by whatever process: a session by its id, running
  * or ended (the result of one that has ended is kept for ten minutes, with what processes that it
- * left running have written since). Events are those of cove_exec_stream(); an unknown id comes as
- * FAILED with NOT_FOUND.
+ * left running have written since). Events are those of cove_exec_stream(). Two other things come as
+ * FAILED: NOT_FOUND, an id that there never was; and GONE, one whose result was collected
+ * (cove_session_collect()) or is not kept any more. An offset that is past the end is INVALID there.
  */
 int cove_process_open(cove_sandbox *sandbox, const char *id,
 		      const struct cove_open_options *options, cove_process **ret,
@@ -661,7 +699,7 @@ cove_stdin *cove_process_take_stdin(cove_process *process);
 /*
  * Lets go of the handle; no other call on it may be under way. The command runs on, and its output
  * is not waited for here any more: it never blocks for want of this reader. A stdin that was not
- * taken is closed.
+ * taken is closed (keep_stdin_open: it is not).
  */
 cove_process *cove_process_free(cove_process *process);
 
@@ -698,11 +736,198 @@ int cove_stdin_try_write(cove_stdin *in, const void *data, size_t n, size_t *ret
 int cove_stdin_close(cove_stdin *in, struct cove_error *err);
 
 /*
- * Closes it, if it is not closed, and lets go of it. What was written still arrives, also when all
+ * Waits until all that was written has arrived in the guest, where it is the command's whatever
+ * becomes of this program. That it was read is not said. TIMEOUT: the command has to read some
+ * first (the guest takes 256 KiB ahead of it), or the sandbox does not answer. Other errors as for
+ * cove_stdin_write(). Waits with COVE_EXEC_NONBLOCK too.
+ */
+int cove_stdin_flush(cove_stdin *in, int timeout_ms, struct cove_error *err);
+
+/*
+ * Closes it, if it is not closed (keep_stdin_open: leaves it open), and lets go of it. What was written still arrives, also when all
  * handles of the command are freed, while the sandbox's handle is there. (What the command has not
  * had room for is sent while any thread is inside a waiting call on the sandbox, or dispatches.)
  */
 cove_stdin *cove_stdin_free(cove_stdin *in);
+
+/* Sessions ------------------------------------------------------------------------------------- */
+
+/*
+ * Every command is a session of its sandbox, with an id. It does not belong to who started it: that
+ * one can go away, and others can come (cove_process_open(), cove_attach_session()), as long as it
+ * runs, and after that until its result is collected, or ten minutes have passed, or 1,024 others
+ * have ended. Of its output the last bytes are kept (replay_bytes), so whoever comes gets them by
+ * their offsets, and is told exactly what is missing.
+ */
+
+enum cove_session_state {
+	COVE_SESSION_RUNNING = 0,
+	COVE_SESSION_ENDED = 1,
+	COVE_SESSION_COLLECTED = 2, /* ended, and nothing but this entry is kept */
+};
+
+const char *cove_session_state_name(enum cove_session_state state); /* "running" */
+
+struct cove_session_info {
+	const char *id;
+	enum cove_session_state state;
+	int pid; /* in the guest */
+	bool tty;
+	unsigned rows, cols; /* of the terminal */
+	/* The command, ends with NULL; shortened to some KiB where it is long. */
+	const char *const *argv;
+	uint64_t started_ns; /* CLOCK_REALTIME, as the guest has it */
+	/* Who looks at it now: starters, cove_process_open(), terminals. */
+	unsigned viewers;
+	/* Processes that it started are there still. True while it runs. */
+	bool has_processes;
+	/* Somebody can write its stdin still. */
+	bool stdin_open;
+	/* What is kept of its output: from the offset start to the offset total. */
+	uint64_t stdout_start, stdout_total;
+	uint64_t stderr_start, stderr_total;
+	struct cove_exit exit; /* unless it runs */
+};
+
+/*
+ * All sessions of the sandbox, in the order of their start; an array of *ret_count pointers, freed
+ * with the list.
+ */
+int cove_session_list(cove_sandbox *sandbox, struct cove_session_info ***ret, size_t *ret_count,
+		      struct cove_error *err);
+struct cove_session_info **cove_session_list_free(struct cove_session_info **list, size_t count);
+
+/*
+ * Waits until the session has ended, and says how. timeout_ms < 0: for ever; 0: just look. TIMEOUT:
+ * it still runs. NOT_FOUND, GONE: as for cove_process_open(). ret may be NULL. The result stays.
+ */
+int cove_session_wait(cove_sandbox *sandbox, const char *id, int timeout_ms, struct cove_exit *ret,
+		      struct cove_error *err);
+
+/*
+ * Takes the result: waits for the end, gives what cove_exec() would have given, as far as it is kept
+ * (out->limited says when it is not all), and then has the sandbox forget it: from then on the id
+ * is GONE to everybody. Who looks at it at that moment gets it to the end. Nothing is forgotten
+ * before it has arrived here. ret may be NULL, if only the forgetting is wanted.
+ */
+int cove_session_collect(cove_sandbox *sandbox, const char *id, cove_output **ret,
+			 struct cove_error *err);
+
+/* Terminals ------------------------------------------------------------------------------------ */
+
+/*
+ * Runs a command on this program's terminal, or comes back to one, as ssh does: keys go to the
+ * command and what it writes is shown, the size follows the window's. Returns when the command ends
+ * or the user detaches; then it runs on in the sandbox, and can be come back to from anywhere.
+ *
+ *	struct cove_attach_result result;
+ *	if (cove_attach(sandbox, (const char *const[]){ "vi", "notes", NULL }, NULL, &result, &err) < 0)
+ *		errx(1, "%s", err.message);
+ *	if (result.end == COVE_ATTACH_DETACHED)
+ *		printf("detached from %s\n", result.id);
+ *
+ * For as long as the call takes, and only then, the terminal is in raw mode, and the library looks at
+ * signals of the process: SIGWINCH, SIGCONT, SIGTSTP, SIGINT, SIGTERM, SIGHUP and SIGQUIT, each only
+ * if the program has not set a handler for it, or ignored it. The terminal is put back in every way
+ * out: an error, a signal, exit() by another thread; also what the command has switched on in it
+ * (its second screen, the mouse, a hidden cursor) and has not had the time to switch off. Should the
+ * program be stopped (SIGTSTP, SIGSTOP), it is put back for the meantime, but for SIGSTOP, after
+ * which that is done when it goes on.
+ *
+ * One terminal at a time: STATE for a second call in the process. It uses a connection of its own, so
+ * that nothing else on the sandbox's handle is in its way.
+ */
+struct cove_attach_options {
+	size_t struct_size;
+
+	/*
+	 * How the command is run, for cove_attach() and cove_attach_shell(); NULL: defaults. tty is
+	 * implied, and what concerns stdin, the size, the output's limit and event loops has to be
+	 * left alone. TERM and COLORTERM are those of this program, unless env has them; a TERM
+	 * that few machines know becomes xterm-256color.
+	 */
+	const struct cove_exec_options *exec;
+
+	/*
+	 * What to type to detach: keys separated by commas, each a single character or ctrl-X with
+	 * X one of a-z @ [ \ ] ^ _. Several such sequences are separated by spaces; each of them
+	 * does. NULL: "ctrl-]". "": none. Keys that may be the beginning of a sequence are held back
+	 * for 500 ms at most; a paste does not detach where the command has switched on bracketed
+	 * paste. What is typed right after the sequence is dropped: it was for nobody.
+	 */
+	const char *detach_keys;
+
+	/*
+	 * Descriptors. input_fd (default 0) must be a terminal, and nothing has been started when it
+	 * is not. output_fd (default, and with 0: 1) may be something else.
+	 */
+	int input_fd;
+	int output_fd;
+
+	/*
+	 * For cove_attach_session(): where the output begins, by default with all that is kept, and
+	 * how to look, as in cove_open_options. With read_only, keys do nothing but detach, and
+	 * Ctrl-C does that, too.
+	 */
+	enum cove_open_from from;
+	uint64_t stdout_offset;
+	bool lossy;
+	bool read_only;
+};
+
+#define COVE_ATTACH_OPTIONS_INIT                                                                   \
+	{                                                                                          \
+		sizeof(struct cove_attach_options)                                                 \
+	}
+
+enum cove_attach_end {
+	COVE_ATTACH_EXITED = 0,	  /* the command has ended: exit */
+	COVE_ATTACH_DETACHED = 1, /* by the keys; it runs on, unless it has kill_on_disconnect */
+	/*
+	 * SIGINT, SIGTERM, SIGHUP or SIGQUIT, which would have ended this program, or the terminal
+	 * was hung up (SIGHUP): `signal`. Detached likewise. What to do about it is the caller's.
+	 */
+	COVE_ATTACH_INTERRUPTED = 2,
+};
+
+#define COVE_SESSION_ID_BYTES 65 /* with the NUL */
+
+struct cove_attach_result {
+	enum cove_attach_end end;
+	int signal;
+	char id[COVE_SESSION_ID_BYTES]; /* of the session */
+	struct cove_exit exit;
+	/* Of its output: the offset after the last byte that was shown, and how many were not kept,
+	   or lost by a lossy viewer, in what was to be shown. */
+	uint64_t stdout_offset;
+	uint64_t missing_bytes;
+	/* Typed or pasted, and for want of a reader not arrived when the user detached: lost. */
+	uint64_t unsent_bytes;
+	uint64_t reserved[8];
+};
+
+/*
+ * Errors, besides those of cove_exec(): INVALID, input_fd is not a terminal; detach_keys: what is
+ * wrong with them; NOT_FOUND, GONE: as for cove_process_open(). LOST when the sandbox ends
+ * meanwhile. A command that could not be started is START; nothing was shown then.
+ */
+int cove_attach(cove_sandbox *sandbox, const char *const *argv,
+		const struct cove_attach_options *options, struct cove_attach_result *ret,
+		struct cove_error *err);
+
+/* The same for the sandbox's shell, without arguments: it is interactive. */
+int cove_attach_shell(cove_sandbox *sandbox, const struct cove_attach_options *options,
+		      struct cove_attach_result *ret, struct cove_error *err);
+
+/*
+ * Comes back to a session by its id, from any process, running or ended. It must have a terminal:
+ * STATE. A program that has the whole screen is made to draw it anew, by a change of its size. In
+ * what is shown of before, questions to the terminal (where is the cursor? which one are you?) are
+ * left out: they were answered then.
+ */
+int cove_attach_session(cove_sandbox *sandbox, const char *id,
+			const struct cove_attach_options *options, struct cove_attach_result *ret,
+			struct cove_error *err);
 
 /* Event loops ---------------------------------------------------------------------------------- */
 

@@ -40,7 +40,8 @@ extern "C" {
 	X(DENIED, -1015, "permission denied")                                                      \
 	X(MISSING, -1016, "a part that Cove needs is not installed")                               \
 	X(IMAGE, -1017, "the image cannot be used")                                                \
-	X(AGAIN, -1018, "nothing to do right now")
+	X(AGAIN, -1018, "nothing to do right now")                                                 \
+	X(GONE, -1019, "it was there and is not kept any more")
 
 enum cove_error_code {
 #define COVE_ERROR_ENUM(name, number, text) COVE_E_##name = (number),

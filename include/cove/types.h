@@ -26,6 +26,7 @@ enum cove_end_cause {
 	COVE_END_BOOT_FAILED = 7,     /* it never came up */
 	COVE_END_GUEST_HOSTILE = 8,   /* the guest broke the protocol and was ended for it */
 	COVE_END_SUPERVISOR_DIED = 9, /* found dead by a later call */
+	COVE_END_SESSION_ENDED = 10,  /* that which cove_sandbox_detach() named */
 };
 
 #endif

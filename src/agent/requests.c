@@ -146,7 +146,6 @@ static int on_attach(struct agent *agent, const struct wire_event *event, struct
 		.stream = event->stream,
 		.lossy = attach->lossy,
 		.write = attach->write,
-		.collect = attach->collect,
 	};
 	int r = place_viewer(s, attach, &viewer, err);
 	return r < 0 ? r : view(s, &viewer, true, err);

@@ -68,7 +68,7 @@ static void on_goodbye(struct connection *c, const struct wire_event *event)
 	if (!m)
 		return; /* its last word only makes the message better; the end comes anyway */
 	const Cove__Wire__Goodbye *goodbye = (const Cove__Wire__Goodbye *)m;
-	c->end_cause = goodbye->cause <= COVE_END_SUPERVISOR_DIED ? goodbye->cause : COVE_END_NONE;
+	c->end_cause = goodbye->cause <= COVE_END_SESSION_ENDED ? goodbye->cause : COVE_END_NONE;
 	if (goodbye->text)
 		snprintf(c->end_text, sizeof(c->end_text), "%s", goodbye->text);
 }

@@ -81,7 +81,7 @@ int info_unpack(const void *data, size_t size, struct cove_sandbox_info **ret)
 		.boot_us = m->boot_us,
 	};
 	/* A newer supervisor may know ends that this library does not. */
-	if (m->end_cause <= COVE_END_SUPERVISOR_DIED)
+	if (m->end_cause <= COVE_END_SESSION_ENDED)
 		info.end_cause = (enum cove_end_cause)m->end_cause;
 	return info_copy(&info, ret);
 }

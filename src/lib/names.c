@@ -51,6 +51,7 @@ _public_ const char *cove_end_cause_name(enum cove_end_cause cause)
 		[COVE_END_BOOT_FAILED] = "boot_failed",
 		[COVE_END_GUEST_HOSTILE] = "guest_hostile",
 		[COVE_END_SUPERVISOR_DIED] = "supervisor_died",
+		[COVE_END_SESSION_ENDED] = "session_ended",
 	};
 	return name_of(names, ARRAY_SIZE(names), (int)cause);
 }

@@ -108,6 +108,8 @@ enum wire_direction {
 	X(RESIZE, 34, GUEST, TO_RESPONDER, false, Resize)                                          \
 	X(MUTE, 35, GUEST, TO_RESPONDER, false, Mute)                                              \
 	X(CLOSE_OUTPUT, 36, GUEST, TO_RESPONDER, false, CloseOutput)                               \
+	X(FLUSH, 37, GUEST, TO_RESPONDER, false, Flush)                                            \
+	X(COLLECT, 38, GUEST, TO_RESPONDER, false, Collect)                                        \
 	X(STARTED, 48, GUEST, TO_INITIATOR, false, Started)                                        \
 	X(FAILED, 49, GUEST, TO_INITIATOR, false, Failure)                                         \
 	X(EXITED, 50, GUEST, TO_INITIATOR, false, Exited)                                          \
@@ -118,6 +120,7 @@ enum wire_direction {
 	X(INFO, 65, HOST, TO_RESPONDER, true, InfoRequest)                                         \
 	X(STOP, 66, HOST, TO_RESPONDER, true, StopRequest)                                         \
 	X(WAIT, 67, HOST, TO_RESPONDER, true, WaitRequest)                                         \
+	X(DETACH, 68, HOST, TO_RESPONDER, true, DetachRequest)                                     \
 	X(SANDBOX, 80, HOST, TO_INITIATOR, false, SandboxInfo)                                     \
 	X(REFUSED, 81, HOST, TO_INITIATOR, false, Failure)                                         \
 	X(PROGRESS, 82, HOST, TO_INITIATOR, false, Progress)                                       \

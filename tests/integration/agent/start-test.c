@@ -587,7 +587,6 @@ static void test_same_id(void)
 	/* Collected: the id stays used. */
 	Cove__Wire__Attach attach = COVE__WIRE__ATTACH__INIT;
 	attach.id = wire_string("job-1");
-	attach.has_collect = attach.collect = true;
 	agent_close(a);
 	agent_close(b);
 	agent_close(s);

@@ -20,8 +20,8 @@ static const struct part {
 	void (*run_in)(cove_sandbox *sandbox, bool full); /* shares one */
 } parts[] = {
 	{ "start", bench_start, NULL },		{ "exec", NULL, bench_exec },
-	{ "keystroke", NULL, bench_keystroke }, { "streams", NULL, bench_streams },
-	{ "memory", bench_memory, NULL },
+	{ "keystroke", NULL, bench_keystroke }, { "sessions", NULL, bench_sessions },
+	{ "streams", NULL, bench_streams },	{ "memory", bench_memory, NULL },
 };
 
 static int usage(void)

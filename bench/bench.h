@@ -23,6 +23,7 @@
 void bench_start(bool full);
 void bench_exec(cove_sandbox *sandbox, bool full);
 void bench_keystroke(cove_sandbox *sandbox, bool full);
+void bench_sessions(cove_sandbox *sandbox, bool full);
 void bench_streams(cove_sandbox *sandbox, bool full);
 void bench_memory(bool full);
 

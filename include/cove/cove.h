@@ -873,6 +873,12 @@ struct cove_attach_options {
 	uint64_t stdout_offset;
 	bool lossy;
 	bool read_only;
+
+	/*
+	 * For cove_attach_shell(): a script that the shell runs on the terminal, as with
+	 * cove_shell(). NULL: the shell is interactive.
+	 */
+	const char *script;
 };
 
 #define COVE_ATTACH_OPTIONS_INIT                                                                   \
@@ -915,9 +921,15 @@ int cove_attach(cove_sandbox *sandbox, const char *const *argv,
 		const struct cove_attach_options *options, struct cove_attach_result *ret,
 		struct cove_error *err);
 
-/* The same for the sandbox's shell, without arguments: it is interactive. */
+/* The same for the sandbox's shell: without arguments, so it is interactive; or for a script. */
 int cove_attach_shell(cove_sandbox *sandbox, const struct cove_attach_options *options,
 		      struct cove_attach_result *ret, struct cove_error *err);
+
+/*
+ * Whether these can be detach_keys, for programs that want to know before they make a sandbox. NULL
+ * can. INVALID: what is wrong with them.
+ */
+int cove_detach_keys_check(const char *detach_keys, struct cove_error *err);
 
 /*
  * Comes back to a session by its id, from any process, running or ended. It must have a terminal:

@@ -5,6 +5,7 @@
 # packages, and imports it into your images. In it `python` is python3, and there is a normal user,
 # `user`. As root or not: mmdebstrap finds a way.
 #
+#	--with LIST	more Debian packages, separated by commas
 #	--tar FILE	only the root filesystem, as a tarball
 #	--into DIR	make DIR/NAME/ instead of one of your images
 #
@@ -15,12 +16,14 @@ umask 022
 
 suite=bookworm
 name=python
+packages=python3
 tarball=
 into=
 here=$(dirname "$0")
 
 while [ $# -gt 0 ]; do
 	case $1 in
+	--with) packages=$packages,${2:?--with needs a list}; shift ;;
 	--tar) tarball=${2:?--tar needs a file}; shift ;;
 	--into) into=${2:?--into needs a folder}; shift ;;
 	-*) echo "make-python: unknown option $1" >&2; exit 2 ;;
@@ -68,7 +71,7 @@ END
 )
 
 out=${tarball:-$work/$name.tar}
-mmdebstrap --quiet --variant=essential --include=python3 --format=tar \
+mmdebstrap --quiet --variant=essential --include="$packages" --format=tar \
 	--dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' \
 	--customize-hook="$customize" \
 	"$suite" "$out.part" ${COVE_MIRROR:+"$COVE_MIRROR"}

@@ -125,6 +125,7 @@ int agent_init(struct agent *agent, bool is_init)
 {
 	*agent = (struct agent){ .is_init = is_init, .null_fd = -1, .signal_fd = -1 };
 	cgroups_init(&agent->cgroups, -1);
+	list_init(&agent->listings);
 	umask(022);
 	/* A fixed threshold, so that the memory of large rings goes back when they do. */
 	mallopt(M_MMAP_THRESHOLD, 128 * 1024);

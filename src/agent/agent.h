@@ -8,10 +8,12 @@
 #include <uv.h>
 
 #include "agent/event.h"
+#include "agent/listing.h"
 #include "agent/server.h"
 #include "agent/session.h"
 #include "agent/shutdown.h"
 #include "agent/user.h"
+#include "base/list.h"
 
 /* What commands get unless they say otherwise, from START. */
 struct agent_defaults {
@@ -34,6 +36,7 @@ struct agent {
 	struct server server;
 	struct cgroups cgroups;
 	struct sessions sessions;
+	struct list listings; /* struct listing: SESSION_LISTs to be answered */
 	struct shutdown shutdown;
 	int signal_fd;
 	struct watch *signals;

@@ -17,11 +17,6 @@
 /* A request after which memory is given back. */
 #define LARGE_REQUEST_BYTES (256u * 1024)
 
-/* In one message of a list. */
-#define LIST_BATCH_SESSIONS 64
-/* Of argv, in all messages of one list: they wait in the link's queue, which is bounded. */
-#define LIST_ARGV_BYTES (4u * 1024 * 1024)
-
 static ProtobufCMessage *unpack(const struct wire_event *event,
 				const ProtobufCMessageDescriptor *descriptor,
 				struct cove_error *err)
@@ -34,44 +29,88 @@ static ProtobufCMessage *unpack(const struct wire_event *event,
 	return m;
 }
 
-/* ---- EXEC ---- */
-
-static int refuse_exec(struct agent *agent, const Cove__Wire__Exec *exec, struct cove_error *err)
+/*
+ * The session of a valid id, to be looked at; NULL when there never was one. What is not there any
+ * more is a failure, so that nobody takes one for the other: the id can be used for nothing else.
+ */
+static int find_session(struct agent *agent, const ProtobufCBinaryData *id, struct session **ret,
+			struct cove_error *err)
 {
-	int r = 0;
-	char id[SESSION_ID_MAX_BYTES + 1] = "";
-	bool has_id = exec->has_id && exec->id.len > 0;
-
-	if (has_id && !session_id_valid(exec->id.data, exec->id.len))
-		return error_set_start(err, COVE_STAGE_REQUEST, EINVAL, "session id");
-	if (has_id)
-		memcpy(id, exec->id.data, exec->id.len);
-
-	if (has_id && sessions_id_used(agent, id))
-		r = error_set_errno(err, COVE_E_EXISTS, EEXIST,
-				    "session '%s' has ended and is not kept any more", id);
-	else if (!agent->has_job)
-		r = error_set_errno(err, COVE_E_STATE, EAGAIN, "the machine was not started yet");
-	else if (agent->shutdown.phase != SHUTDOWN_NONE)
-		r = error_set_errno(err, COVE_E_STATE, ESHUTDOWN, "the machine is going down");
-	else if (agent->sessions.n_open >= SESSIONS_OPEN_MAX)
-		r = error_set_errno(err, COVE_E_LIMIT, EAGAIN, "%u sessions are open",
-				    agent->sessions.n_open);
-	if (r < 0)
-		err->stage = COVE_STAGE_REQUEST;
-	return r;
+	char text[SESSION_ID_MAX_BYTES + 1] = "";
+	memcpy(text, id->data, id->len);
+	struct session *s = sessions_find(agent, id->data, id->len);
+	if (s && s->collected)
+		return error_set(err, COVE_E_GONE,
+				 "session '%s' has ended, and its result was collected", text);
+	if (!s && sessions_id_used(agent, text))
+		return error_set(err, COVE_E_GONE,
+				 "session '%s' has ended, and its result is not kept any more",
+				 text);
+	*ret = s;
+	return 0;
 }
 
-static int view(struct session *s, const struct viewer *options, bool already_running,
-		struct cove_error *err)
+static int view(struct session *s, const struct viewer *options, struct cove_error *err)
 {
-	int r = viewer_new(s, options, already_running);
-	if (r >= 0)
+	int r = s->n_viewers < SESSION_VIEWERS_MAX ? 0 : -EBUSY;
+	struct viewer *v = r < 0 ? NULL : viewer_new(options);
+	if (v) {
+		viewer_join(v, s, true);
 		return 0;
-	error_set_errno(err, r == -EBUSY ? COVE_E_LIMIT : COVE_E_NO_MEMORY, r,
-			"%u streams look at session '%s'", s->n_viewers, s->id);
-	err->stage = COVE_STAGE_REQUEST;
-	return r;
+	}
+	return error_set_errno(err, r < 0 ? COVE_E_LIMIT : COVE_E_NO_MEMORY, r < 0 ? r : ENOMEM,
+			       "%u streams look at session '%s'", s->n_viewers, s->id);
+}
+
+/* ---- EXEC ---- */
+
+static int refuse_exec(const struct agent *agent, struct cove_error *err)
+{
+	if (!agent->has_job)
+		return error_set_errno(err, COVE_E_STATE, EAGAIN,
+				       "the machine was not started yet");
+	if (agent->shutdown.phase != SHUTDOWN_NONE)
+		return error_set_errno(err, COVE_E_STATE, ESHUTDOWN, "the machine is going down");
+	if (agent->sessions.n_open >= SESSIONS_OPEN_MAX)
+		return error_set_errno(err, COVE_E_LIMIT, EAGAIN, "%u sessions are open",
+				       agent->sessions.n_open);
+	return 0;
+}
+
+static int exec_anew(struct agent *agent, const Cove__Wire__Exec *exec,
+		     const struct viewer *options, struct cove_error *err)
+{
+	int r = refuse_exec(agent, err);
+	if (r < 0)
+		return r;
+	/* Before the start: it must not run with nobody told of it. */
+	_cleanup_free_ struct viewer *v = viewer_new(options);
+	struct session *s;
+	if (!v)
+		return error_set_errno(err, COVE_E_NO_MEMORY, ENOMEM, "starting a session");
+	r = session_start(agent, exec, &s, err);
+	if (r < 0)
+		return r;
+	viewer_join(TAKE_PTR(v), s, false);
+	return 0;
+}
+
+/* Once per id: whoever asks again, not having heard the answer, gets the session that there is. */
+static int exec_or_view(struct agent *agent, const Cove__Wire__Exec *exec, struct viewer *options,
+			struct cove_error *err)
+{
+	struct session *s = NULL;
+	bool has_id = exec->has_id && exec->id.len > 0;
+	if (has_id && !session_id_valid(exec->id.data, exec->id.len))
+		return error_set_start(err, COVE_STAGE_REQUEST, EINVAL, "session id");
+	int r = has_id ? find_session(agent, &exec->id, &s, err) : 0;
+	if (r < 0)
+		return r;
+	if (!s)
+		return exec_anew(agent, exec, options, err);
+	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
+		options->next[s->outputs[i].channel] = s->outputs[i].ring.start;
+	return view(s, options, err);
 }
 
 static int on_exec(struct agent *agent, const struct wire_event *event, struct cove_error *err)
@@ -80,29 +119,10 @@ static int on_exec(struct agent *agent, const struct wire_event *event, struct c
 		unpack(event, &cove__wire__exec__descriptor, err);
 	if (!m)
 		return -EBADMSG;
-	const Cove__Wire__Exec *exec = (const Cove__Wire__Exec *)m;
-	struct viewer viewer = { .stream = event->stream, .starter = true, .write = true };
-
-	/* Once per id: whoever asks again, not having heard the answer, gets that session. */
-	struct session *s = exec->has_id ? sessions_find(agent, exec->id.data, exec->id.len) : NULL;
-	if (s) {
-		for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
-			viewer.next[s->outputs[i].channel] = s->outputs[i].ring.start;
-		return view(s, &viewer, true, err);
-	}
-
-	int r = refuse_exec(agent, exec, err);
-	if (r < 0)
-		return r;
-	r = session_start(agent, exec, &s, err);
-	if (r < 0)
-		return r;
-	r = view(s, &viewer, false, err);
-	if (r < 0) {
-		/* It runs, but nobody was told: it must not run on. */
-		s->collected = true;
-		session_kill(s, SESSION_KILLED);
-	}
+	struct viewer options = { .stream = event->stream, .starter = true, .write = true };
+	int r = exec_or_view(agent, (const Cove__Wire__Exec *)m, &options, err);
+	if (r < 0 && err->stage == COVE_STAGE_NONE)
+		err->stage = COVE_STAGE_REQUEST;
 	return r;
 }
 
@@ -137,7 +157,10 @@ static int on_attach(struct agent *agent, const struct wire_event *event, struct
 	const Cove__Wire__Attach *attach = (const Cove__Wire__Attach *)m;
 	if (!session_id_valid(attach->id.data, attach->id.len))
 		return error_set(err, COVE_E_INVALID, "session id");
-	struct session *s = sessions_find(agent, attach->id.data, attach->id.len);
+	struct session *s;
+	int r = find_session(agent, &attach->id, &s, err);
+	if (r < 0)
+		return r;
 	if (!s)
 		return error_set(err, COVE_E_NOT_FOUND, "no session '%.*s'", (int)attach->id.len,
 				 (const char *)attach->id.data);
@@ -147,73 +170,16 @@ static int on_attach(struct agent *agent, const struct wire_event *event, struct
 		.lossy = attach->lossy,
 		.write = attach->write,
 	};
-	int r = place_viewer(s, attach, &viewer, err);
-	return r < 0 ? r : view(s, &viewer, true, err);
+	r = place_viewer(s, attach, &viewer, err);
+	return r < 0 ? r : view(s, &viewer, err);
 }
 
 /* ---- SESSION_LIST ---- */
 
-struct listed {
-	Cove__Wire__Session session;
-	Cove__Wire__Exited exited;
-	Cove__Wire__Usage usage;
-	ProtobufCBinaryData argv[64]; /* more words than anybody reads in a list */
-};
-
-static void list_session(const struct session *s, size_t argv_bytes, struct listed *ret)
-{
-	Cove__Wire__Session *m = &ret->session;
-	cove__wire__session__init(m);
-	cove__wire__exited__init(&ret->exited);
-	cove__wire__usage__init(&ret->usage);
-	m->id = wire_string(s->id);
-	m->pid = (uint32_t)s->pid;
-	m->argv = ret->argv;
-	for (char **p = s->argv; *p && m->n_argv < ARRAY_SIZE(ret->argv); p++) {
-		size_t n = MIN(strlen(*p), argv_bytes);
-		argv_bytes -= n;
-		ret->argv[m->n_argv++] = wire_bytes(*p, n);
-	}
-	m->has_tty = m->tty = s->tty;
-	m->has_started_ns = m->has_viewers = true;
-	m->started_ns = s->started_ns;
-	m->viewers = s->n_viewers;
-	m->has_stdout_total = m->has_stderr_total = true;
-	m->stdout_total = s->outputs[0].ring.end;
-	m->stderr_total = s->outputs[1].ring.end;
-	if (s->state == SESSION_ENDED) {
-		session_fill_exited(s, &ret->exited, &ret->usage);
-		m->exited = &ret->exited;
-	}
-}
-
 static int on_list(struct agent *agent, const struct wire_event *event, struct cove_error *err)
 {
-	const struct sessions *all = &agent->sessions;
-	_cleanup_free_ struct listed *batch = calloc(LIST_BATCH_SESSIONS, sizeof(*batch));
-	Cove__Wire__Session *list[LIST_BATCH_SESSIONS];
-	if (!batch)
-		return error_set(err, COVE_E_NO_MEMORY, "listing the sessions");
-
-	size_t argv_bytes = LIST_ARGV_BYTES / (all->n_all + 1);
-	Cove__Wire__SessionList m = COVE__WIRE__SESSION_LIST__INIT;
-	m.sessions = list;
-	m.has_more = m.more = true;
-	LIST_FOREACH (i, &all->all) {
-		const struct session *s = LIST_ENTRY(i, struct session, in_all);
-		if (list_empty(&s->in_ids))
-			continue; /* forgotten, but for those who look at it */
-		if (m.n_sessions == LIST_BATCH_SESSIONS) {
-			server_send(agent, event->stream, WIRE_SESSIONS, &m.base);
-			m.n_sessions = 0;
-		}
-		list_session(s, argv_bytes, &batch[m.n_sessions]);
-		list[m.n_sessions] = &batch[m.n_sessions].session;
-		m.n_sessions++;
-	}
-	m.has_more = m.more = false;
-	server_send(agent, event->stream, WIRE_SESSIONS, &m.base);
-	return 0;
+	int r = listing_begin(agent, event->stream);
+	return r < 0 ? error_set_errno(err, COVE_E_NO_MEMORY, r, "listing the sessions") : 0;
 }
 
 /* ---- SIGNAL, KILL, RESIZE ---- */
@@ -330,11 +296,51 @@ static void on_close_output(struct viewer *v, const struct wire_event *event)
 	session_settle(s);
 }
 
+/* ---- the result is taken ---- */
+
+static void on_collect(struct viewer *v, const struct wire_event *event)
+{
+	struct session *s = v->session;
+	struct cove_error err = COVE_ERROR_INIT;
+	_cleanup_(wire_message_freep) ProtobufCMessage *m =
+		unpack(event, &cove__wire__collect__descriptor, &err);
+	if (!m) {
+		give_up(v, &err);
+		return;
+	}
+	int r = v->write ? session_collect(s) : -EPERM;
+	if (r == -EBUSY)
+		error_set(&err, COVE_E_STATE, "collecting session '%s', which has not ended",
+			  s->id);
+	else if (r < 0)
+		explain(s, r, "collecting", &err);
+	uint32_t request = ((const Cove__Wire__Collect *)m)->request;
+	server_acknowledge(s->agent, v->stream, request, r < 0 ? &err : NULL);
+}
+
 /* ---- channel 0 ---- */
+
+static void on_flush(struct viewer *v, const struct wire_event *event)
+{
+	struct session *s = v->session;
+	struct cove_error err = COVE_ERROR_INIT;
+	_cleanup_(wire_message_freep) ProtobufCMessage *m =
+		unpack(event, &cove__wire__flush__descriptor, &err);
+	if (!m) {
+		give_up(v, &err);
+		return;
+	}
+	const Cove__Wire__Flush *flush = (const Cove__Wire__Flush *)m;
+	int r = v->write ? viewer_flush(v, flush->request, flush->offset) : -EPERM;
+	if (r >= 0)
+		return; /* it is answered, or will be */
+	explain(s, r, "flushing stdin of", &err);
+	server_acknowledge(s->agent, v->stream, flush->request, &err);
+}
 
 static void close_input_at_end(struct viewer *v)
 {
-	if (v->write && v->input_ends && v->input_end >= v->input_total)
+	if (v->write && v->input_ends && viewer_input_end(v) >= v->input_total)
 		session_input_close(v->session);
 }
 
@@ -371,7 +377,7 @@ static int take_stdin(struct viewer *v, const struct wire_event *event, size_t s
 static void on_stdin(struct viewer *v, const struct wire_event *event)
 {
 	/* What follows bytes that were refused would have a hole before it. */
-	bool wanted = v->write && !v->told_stdin_error;
+	bool wanted = v->write && !v->stdin_error;
 	size_t skip = wanted ? count_repeated(v, event) : event->size;
 	int r = v->write ? 0 : -EPERM;
 	if (skip &&
@@ -382,6 +388,7 @@ static void on_stdin(struct viewer *v, const struct wire_event *event)
 	if (r < 0)
 		viewer_stdin_error(v, -r);
 	v->input_end = event->offset + event->size;
+	viewers_settle_flushes(v->session);
 	close_input_at_end(v);
 }
 
@@ -445,6 +452,10 @@ void requests_handle(struct agent *agent, const struct wire_event *event)
 			on_resize(v, event);
 		else if (event->type == WIRE_CLOSE_OUTPUT)
 			on_close_output(v, event);
+		else if (event->type == WIRE_FLUSH)
+			on_flush(v, event);
+		else if (event->type == WIRE_COLLECT)
+			on_collect(v, event);
 		else if (event->type == WIRE_MUTE)
 			viewer_mute(v); /* it has no fields that could be wrong */
 		break;

@@ -118,6 +118,14 @@ size_t ring_peek(const struct ring *r, uint64_t offset, size_t max, struct iovec
 	return n;
 }
 
+void ring_drop(struct ring *r, uint64_t offset, size_t spare)
+{
+	assert(offset <= r->end);
+	r->start = MAX(r->start, offset);
+	if (r->start == r->end && r->allocated > spare)
+		(void)resize(r, spare);
+}
+
 void ring_trim(struct ring *r)
 {
 	size_t held = (size_t)(r->end - r->start);

@@ -45,6 +45,12 @@ int ring_extend(struct ring *r, uint64_t keep, size_t n) _must_check_;
 /* Up to max bytes from offset on, which must be between start and end. */
 size_t ring_peek(const struct ring *r, uint64_t offset, size_t max, struct iovec ret[2]);
 
+/*
+ * Drops what is before the offset, which must not be after the end. A ring that is empty then keeps
+ * `spare` bytes of memory.
+ */
+void ring_drop(struct ring *r, uint64_t offset, size_t spare);
+
 /* Gives back memory that holds nothing: nothing more is expected, but may still be written. */
 void ring_trim(struct ring *r);
 

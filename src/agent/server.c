@@ -18,17 +18,18 @@
 
 /* ---- saying something ---- */
 
-static void check(struct agent *agent, int r)
+static bool check(struct agent *agent, int r)
 {
-	if (r >= 0 || r == -ENOENT)
-		return; /* the stream was closed meanwhile: nobody wants to know */
-	agent->server.broken = true;
+	/* -ENOENT: the stream was closed meanwhile, and nobody wants to know. */
+	if (r < 0 && r != -ENOENT)
+		agent->server.broken = true;
+	return r >= 0;
 }
 
-void server_send(struct agent *agent, uint32_t stream, uint8_t type,
+bool server_send(struct agent *agent, uint32_t stream, uint8_t type,
 		 const ProtobufCMessage *message)
 {
-	check(agent, wire_send_message(agent->server.link, stream, type, message));
+	return check(agent, wire_send_message(agent->server.link, stream, type, message));
 }
 
 void server_send_eof(struct agent *agent, uint32_t stream, unsigned channel, uint64_t total)
@@ -66,6 +67,7 @@ bool server_is_flushed(struct agent *agent)
 static void forget_streams(struct agent *agent)
 {
 	shutdown_forget_stream(agent);
+	listings_forget(agent);
 	LIST_FOREACH_SAFE (i, &agent->sessions.all) {
 		struct session *s = LIST_ENTRY(i, struct session, in_all);
 		session_drop_kill_requests(s, 0);
@@ -279,12 +281,17 @@ static void on_prepare(uv_prepare_t *handle)
 		take_events(agent);
 		send_waiting(agent);
 	}
+	if (listings_pending(agent)) {
+		listings_step(agent);
+		send_waiting(agent);
+	}
 	shutdown_step(agent);
 	if (server->away)
 		return;
 	unsigned events = wants_to_read(server) ? UV_READABLE : 0;
-	/* More of what was left is taken in the next turn, after the sessions had theirs. */
-	if (wire_link_wants_output(server->link) || server->unread)
+	/* More of what was left is taken in the next turn, after the sessions had theirs; and more of
+	   a list is said. */
+	if (wire_link_wants_output(server->link) || server->unread || listings_pending(agent))
 		events |= UV_WRITABLE;
 	watch_set(server->watch, events);
 }

@@ -52,9 +52,10 @@ void server_on_sigio(struct agent *agent);
 
 /*
  * Queues a message. What cannot be queued, for want of memory or because the peer does not read, may
- * not just be left out: then the link starts again, all streams are gone, and the peer knows.
+ * not just be left out: then the link starts again, all streams are gone, and the peer knows. False
+ * when the stream is gone, which most who say something need not know.
  */
-void server_send(struct agent *agent, uint32_t stream, uint8_t type,
+bool server_send(struct agent *agent, uint32_t stream, uint8_t type,
 		 const ProtobufCMessage *message);
 void server_send_eof(struct agent *agent, uint32_t stream, unsigned channel, uint64_t total);
 void server_send_failure(struct agent *agent, uint32_t stream, uint8_t type,

@@ -111,6 +111,7 @@ static void fail(struct session *s, int error)
 	}
 	drop_chunks(s);
 	close_sink(s);
+	viewers_settle_flushes(s);
 }
 
 /* Bytes written, at least 1; negative errno. */
@@ -245,15 +246,21 @@ static int queue(struct session_input *in, uint32_t stream, const uint8_t *data,
 	return 0;
 }
 
+int session_input_error(const struct session *s)
+{
+	const struct session_input *in = &s->input;
+	if (in->fd >= 0 && (!in->closing || s->tty))
+		return 0;
+	return in->error ? in->error : EPIPE;
+}
+
 int session_input_write(struct session *s, uint32_t stream, const void *data, size_t n)
 {
 	struct session_input *in = &s->input;
 	const uint8_t *p = data;
 	size_t size = n;
-	int r = 0;
+	int r = -session_input_error(s);
 
-	if (in->fd < 0 || (in->closing && !s->tty))
-		r = in->error ? -in->error : -EPIPE;
 	if (r == 0) {
 		widen(s);
 		while (n > 0 && list_empty(&in->chunks)) {
@@ -294,4 +301,5 @@ void session_input_close(struct session *s)
 	in->closing = true;
 	if (list_empty(&in->chunks))
 		finish_closing(s);
+	viewers_settle_flushes(s);
 }

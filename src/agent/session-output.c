@@ -127,6 +127,7 @@ static ssize_t read_some(struct session_output *o)
 static void say_eof(struct session_output *o)
 {
 	o->eof = true;
+	session_update_size(o->session); /* for who asks when it is not there any more */
 	close_source(o);
 	viewers_eof(o->session, o->channel);
 }
@@ -137,6 +138,7 @@ static void took(struct session_output *o, ssize_t k)
 	struct session *s = o->session;
 	if (k > 0) {
 		viewers_output(s, o->channel);
+		session_drop_output(s);
 		uint64_t total = s->outputs[0].ring.end + s->outputs[1].ring.end;
 		if (s->output_kill_bytes && total > s->output_kill_bytes && !s->tree_killed)
 			session_kill(s, SESSION_OUTPUT_LIMIT);

@@ -66,7 +66,7 @@ static int refuse(struct cove_error *err, int os_errno, const char *what)
 
 static int check_request(const Cove__Wire__Exec *exec, struct cove_error *err)
 {
-	if (exec->n_argv == 0)
+	if (exec->n_argv == 0 && !exec->shell)
 		return refuse(err, EINVAL, "no command");
 	if (exec->timeout_signal > 64)
 		return refuse(err, EINVAL, "timeout signal");
@@ -93,7 +93,8 @@ static int read_argv(struct start *start, struct cove_error *err)
 	if (exec->shell) {
 		char *shell = start->agent->defaults.shell;
 		start->argv[n++] = shell ? shell : (char *)"/bin/sh";
-		start->argv[n++] = (char *)"-c";
+		if (exec->n_argv > 0)
+			start->argv[n++] = (char *)"-c";
 	}
 	memcpy(start->argv + n, start->words, exec->n_argv * sizeof(*start->argv));
 	return 0;
@@ -350,6 +351,7 @@ static int fill_session(struct session *s, struct start *start)
 	if (r >= 0)
 		r = session_output_init(&s->outputs[1], s, WIRE_STDERR,
 					TAKE_FD(start->output_fds[1]), ring);
+	session_update_size(s);
 	if (r >= 0)
 		r = session_input_init(&s->input, s, TAKE_FD(start->input_fd));
 	/* A terminal without anybody to type: what it is asked for first is the end. */

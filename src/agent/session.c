@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,6 +71,7 @@ void session_register(struct session *s)
 	list_append(&all->all, &s->in_all);
 	list_append(id_bucket(all, s->id, strlen(s->id)), &s->in_ids);
 	list_append(&all->pids[(unsigned)s->pid % SESSIONS_BUCKETS], &s->in_pids);
+	s->number = ++all->n_started;
 	all->n_all++;
 	all->n_open++;
 }
@@ -116,12 +116,13 @@ struct session *session_free(struct session *s)
 	struct sessions *all = &s->agent->sessions;
 	assert(list_empty(&s->viewers) && list_empty(&s->kills));
 	if (!list_empty(&s->in_all)) {
-		if (list_empty(&s->in_kept))
+		if (!s->over)
 			all->n_open--;
 		unkeep(s);
 		all->n_all--;
 		list_remove(&s->in_all);
-		id_set_add(&all->forgotten, s->id);
+		if (!list_empty(&s->in_ids))
+			id_set_add(&all->forgotten, s->id);
 	}
 	list_remove(&s->in_ids);
 	list_remove(&s->in_pids);
@@ -142,13 +143,15 @@ struct session *session_free(struct session *s)
 /* The id means nothing from now on; the session stays while somebody looks at it. */
 static void forget(struct session *s)
 {
-	s->collected = true;
 	if (list_empty(&s->viewers)) {
 		session_free(s);
 		return;
 	}
 	id_set_add(&s->agent->sessions.forgotten, s->id);
 	list_remove(&s->in_ids);
+	unkeep(s);
+	s->collected = true;
+	session_drop_output(s);
 }
 
 static void on_expiry(void *userdata)
@@ -163,8 +166,6 @@ static void on_expiry(void *userdata)
 			timer_start(all->expiry, s->over_ms + SESSIONS_KEPT_MS - now);
 			return;
 		}
-		if (list_empty(&s->in_ids) && !list_empty(&s->viewers))
-			continue; /* forgotten, but for the viewers */
 		forget(s);
 	}
 }
@@ -179,13 +180,35 @@ static void limit_kept_bytes(struct sessions *all)
 		if (!list_empty(&s->viewers))
 			continue;
 		all->kept_bytes -= ring_bytes(s);
-		for (size_t k = 0; k < ARRAY_SIZE(s->outputs); k++) {
-			struct ring *ring = &s->outputs[k].ring;
-			ring->start = ring->end;
-			ring_trim(ring);
-		}
+		for (size_t k = 0; k < ARRAY_SIZE(s->outputs); k++)
+			ring_drop(&s->outputs[k].ring, s->outputs[k].ring.end, 0);
 		all->kept_bytes += ring_bytes(s);
 	}
+}
+
+void session_drop_output(struct session *s)
+{
+	struct sessions *all = &s->agent->sessions;
+	bool counts = !list_empty(&s->in_kept);
+	if (!s->collected)
+		return;
+	all->kept_bytes -= counts ? ring_bytes(s) : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++) {
+		struct session_output *o = &s->outputs[i];
+		/* What processes that it left running write is read, as ever. */
+		ring_drop(&o->ring, viewers_want(s, o->channel),
+			  o->eof ? 0 : RING_FIRST_ALLOCATION);
+	}
+	all->kept_bytes += counts ? ring_bytes(s) : 0;
+}
+
+int session_collect(struct session *s)
+{
+	if (s->state != SESSION_ENDED)
+		return -EBUSY;
+	s->collected = true;
+	session_drop_output(s);
+	return 0;
 }
 
 static void keep(struct session *s)
@@ -194,6 +217,7 @@ static void keep(struct session *s)
 	session_input_done(s);
 	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
 		ring_trim(&s->outputs[i].ring);
+	s->over = true;
 	s->over_ms = uv_now(&s->agent->loop);
 	list_append(&all->kept, &s->in_kept);
 	all->n_open--;
@@ -373,6 +397,7 @@ static void say_ended(struct session *s)
 	timer_stop(s->end);
 	s->totals[0] = s->outputs[0].ring.end;
 	s->totals[1] = s->outputs[1].ring.end;
+	viewers_settle_flushes(s);
 	viewers_exited(s);
 }
 
@@ -408,12 +433,14 @@ void session_settle(struct session *s)
 		say_ended(s);
 	if (!is_over(s))
 		return;
-	if (list_empty(&s->in_kept))
+	if (!s->over)
 		keep(s);
-	if (s->collected && list_empty(&s->viewers))
-		session_free(s);
-	else if (s->collected)
-		list_remove(&s->in_ids);
+	if (!list_empty(&s->viewers))
+		return;
+	if (list_empty(&s->in_ids))
+		session_free(s); /* nobody looks any more, and nobody can */
+	else
+		limit_kept_bytes(&s->agent->sessions); /* of what they still had to get */
 }
 
 /* ---- signals and kill ---- */
@@ -471,6 +498,13 @@ int session_resize(struct session *s, unsigned rows, unsigned columns)
 		return -ESRCH;
 	struct winsize size = { .ws_row = (uint16_t)rows, .ws_col = (uint16_t)columns };
 	return ioctl(s->outputs[0].fd, TIOCSWINSZ, &size) < 0 ? -errno : 0;
+}
+
+void session_update_size(struct session *s)
+{
+	struct winsize size;
+	if (s->tty && s->outputs[0].fd >= 0 && ioctl(s->outputs[0].fd, TIOCGWINSZ, &size) == 0)
+		s->size = size;
 }
 
 /* ---- the timeout ---- */

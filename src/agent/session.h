@@ -11,6 +11,11 @@
  *	session-output.c  stdout and stderr into the rings
  *	session-input.c   stdin
  *
+ * Its result is there for everybody, by its id, until somebody says that he has it (COLLECT), or it
+ * is too old. From then on nobody new can look, and of the output only that is kept which those who
+ * look have still to get. Its entry in the list stays after COLLECT, too, until it is too old: then
+ * the session is forgotten, but for the id (id-set.h), as soon as nobody looks.
+ *
  * Standard input stays open when streams go away, whether by detaching or by a client's death,
  * which look the same: only an EOF frame closes it. A library that lets go of its sink sends one. A
  * client attaching later can go on writing, also in a copy of the machine resumed from a snapshot.
@@ -18,6 +23,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -129,9 +135,11 @@ struct session {
 	enum session_state state;
 
 	char *id;
+	uint64_t number; /* in the order of their start */
 	pid_t pid;
 	bool tty;
-	char **argv; /* for the list: shortened */
+	struct winsize size; /* of the terminal, as of session_update_size() */
+	char **argv;	     /* for the list: shortened */
 	struct tree tree;
 	struct watch *tree_watch;
 
@@ -158,7 +166,8 @@ struct session {
 	bool tree_killed;	/* by us */
 	bool confirm_over;	/* not waiting for the killed tree any longer */
 	bool drained;		/* nothing can be in the pipes any more */
-	bool collected;		/* forget it when it is over and nobody looks */
+	bool over;		/* nothing of it goes on, no process and no open pipe */
+	bool collected;		/* nobody new may look: what is kept is for those who do */
 	uint64_t asked_signals; /* bit n-1: signal n was asked for over the link */
 
 	/* The end. */
@@ -191,6 +200,7 @@ struct sessions {
 	struct bulk bulk;
 	size_t kept_bytes;
 	uint64_t serial;
+	uint64_t n_started;
 	struct id_set forgotten;
 	struct timer *expiry;
 };
@@ -229,6 +239,12 @@ void session_kill(struct session *s, enum session_cause cause);
 /* SIGTERM to the tree (and SIGHUP where there is a terminal): the machine goes down. */
 void session_stop(struct session *s);
 int session_resize(struct session *s, unsigned rows, unsigned columns) _must_check_;
+/* Asks the terminal, if it is there: its programs may change the size, too. */
+void session_update_size(struct session *s);
+/* Its result is with somebody: who does not look already will not any more. -EBUSY: it runs. */
+int session_collect(struct session *s) _must_check_;
+/* If it is collected: of its output, drops what nobody has still to get. */
+void session_drop_output(struct session *s);
 /*
  * Asks for an ACK on `stream` when the tree is empty, at once if it is. stream 0 drops them all: a
  * link that starts anew has other streams.
@@ -268,6 +284,8 @@ void session_input_done(struct session *s);
 /* Bytes of a stream; 0, or a negative errno, and then the stream must be told. */
 int session_input_write(struct session *s, uint32_t stream, const void *data,
 			size_t n) _must_check_;
+/* 0: it can be written; else the errno that writing it has from now on. */
+int session_input_error(const struct session *s);
 /* The end of it; for a terminal, its EOF character. */
 void session_input_close(struct session *s);
 /* The link starts anew: nobody waits for credit for what is queued. */

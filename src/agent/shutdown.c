@@ -70,7 +70,7 @@ static bool is_delivered(struct agent *agent)
 	LIST_FOREACH (i, &agent->sessions.all)
 		if (!viewers_are_served(LIST_ENTRY(i, struct session, in_all)))
 			return false;
-	return server_is_flushed(agent);
+	return !listings_pending(agent) && server_is_flushed(agent);
 }
 
 static void finish(struct agent *agent)

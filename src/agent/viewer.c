@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/viewer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #include "agent/agent.h"
+#include "base/error.h"
 
 #include "agent/poison.h"
 
@@ -37,6 +39,7 @@ void viewer_consumed(void *userdata, uint32_t stream, unsigned channel, size_t n
 	(void)stream;
 	v->next[channel] += n;
 	session_output_resume(output_of(v->session, channel));
+	session_drop_output(v->session);
 }
 
 /* ---- what there is to tell ---- */
@@ -54,6 +57,14 @@ static void tell_started(struct viewer *v, bool already_running)
 	m.has_stdout_offset = m.has_stderr_offset = already_running;
 	m.stdout_offset = v->next[WIRE_STDOUT];
 	m.stderr_offset = v->next[WIRE_STDERR];
+	m.stdout_end = s->outputs[0].ring.end;
+	m.stderr_end = s->outputs[1].ring.end;
+	m.has_stdout_end = m.stdout_end > 0;
+	m.has_stderr_end = m.stderr_end > 0;
+	session_update_size(s);
+	m.has_rows = m.has_cols = s->tty;
+	m.rows = s->size.ws_row;
+	m.cols = s->size.ws_col;
 	server_send(s->agent, v->stream, WIRE_STARTED, &m.base);
 }
 
@@ -68,15 +79,14 @@ static void tell_exited(struct viewer *v)
 		m.stdout_total = s->outputs[0].ring.end;
 		m.stderr_total = s->outputs[1].ring.end;
 	}
-	v->told_end = true;
 	server_send(s->agent, v->stream, WIRE_EXITED, &m.base);
 }
 
 void viewer_stdin_error(struct viewer *v, int error)
 {
-	if (v->told_stdin_error)
+	if (v->stdin_error)
 		return;
-	v->told_stdin_error = true;
+	v->stdin_error = error;
 	Cove__Wire__StdinError m = COVE__WIRE__STDIN_ERROR__INIT;
 	m.os_errno = (uint32_t)error;
 	server_send(v->session->agent, v->stream, WIRE_STDIN_ERROR, &m.base);
@@ -84,16 +94,20 @@ void viewer_stdin_error(struct viewer *v, int error)
 
 /* ---- life ---- */
 
-int viewer_new(struct session *s, const struct viewer *options, bool already_running)
+struct viewer *viewer_new(const struct viewer *options)
 {
-	if (s->n_viewers == SESSION_VIEWERS_MAX)
-		return -EBUSY;
 	struct viewer *v = malloc(sizeof(*v));
 	if (!v)
-		return -ENOMEM;
+		return NULL;
 	*v = *options;
-	v->session = s;
 	list_init(&v->in_session);
+	return v;
+}
+
+void viewer_join(struct viewer *v, struct session *s, bool already_running)
+{
+	assert(s->n_viewers < SESSION_VIEWERS_MAX);
+	v->session = s;
 	list_append(&s->viewers, &v->in_session);
 	s->n_viewers++;
 
@@ -111,7 +125,6 @@ int viewer_new(struct session *s, const struct viewer *options, bool already_run
 	}
 	if (s->state == SESSION_ENDED)
 		tell_exited(v);
-	return 0;
 }
 
 /* The last of those who started it, maybe again by its id, has gone. */
@@ -126,11 +139,11 @@ static bool is_deserted(const struct session *s)
 void viewer_free(struct viewer *v)
 {
 	struct session *s = v->session;
-	bool may_kill = v->starter && s->kill_on_disconnect && s->state == SESSION_RUNNING;
+	/* With wait_eof what the leader left is waited for as if it were the command. */
+	bool runs = s->state == SESSION_RUNNING || (s->state == SESSION_ENDING && s->wait_eof);
+	bool may_kill = v->starter && s->kill_on_disconnect && runs;
 
 	session_drop_kill_requests(s, v->stream);
-	if (v->collect && v->told_end)
-		s->collected = true;
 	list_remove(&v->in_session);
 	s->n_viewers--;
 	wire_link_set_userdata(s->agent->server.link, v->stream, NULL);
@@ -140,6 +153,7 @@ void viewer_free(struct viewer *v)
 		session_kill(s, SESSION_KILLED);
 	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
 		session_output_resume(&s->outputs[i]);
+	session_drop_output(s);
 	session_settle(s);
 }
 
@@ -149,6 +163,56 @@ void viewer_mute(struct viewer *v)
 	v->lossy = v->muted = true;
 	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
 		session_output_resume(&s->outputs[i]);
+	session_drop_output(s);
+}
+
+/* ---- FLUSH ---- */
+
+uint64_t viewer_input_end(const struct viewer *v)
+{
+	/* Who starts it again leaves out what STARTED said had come. */
+	return v->starter ? MAX(v->input_end, v->session->input.started) : v->input_end;
+}
+
+/*
+ * Refused bytes come first: they count as come, and have not. Then what did come is the command's,
+ * whatever became of that since.
+ */
+static void settle_flush(struct viewer *v)
+{
+	struct session *s = v->session;
+	struct cove_error err = COVE_ERROR_INIT;
+	int error = v->stdin_error;
+	if (!v->flushing)
+		return;
+	if (!error && viewer_input_end(v) < v->flush_offset) {
+		error = session_input_error(s);
+		if (s->state == SESSION_ENDED)
+			error_set(&err, COVE_E_STATE, "session '%s' has ended", s->id);
+		else if (!error)
+			return; /* it may still come */
+	}
+	if (error && !err.code)
+		error_set_errno(&err, COVE_E_SYSTEM, error, "stdin of session '%s'", s->id);
+	v->flushing = false;
+	server_acknowledge(s->agent, v->stream, v->flush_request, err.code ? &err : NULL);
+}
+
+int viewer_flush(struct viewer *v, uint32_t request, uint64_t offset)
+{
+	if (v->flushing)
+		return -EBUSY;
+	v->flushing = true;
+	v->flush_request = request;
+	v->flush_offset = offset;
+	settle_flush(v);
+	return 0;
+}
+
+void viewers_settle_flushes(struct session *s)
+{
+	LIST_FOREACH (i, &s->viewers)
+		settle_flush(LIST_ENTRY(i, struct viewer, in_session));
 }
 
 /* ---- all of a session ---- */
@@ -184,6 +248,17 @@ uint64_t viewers_keep(const struct session *s, unsigned channel)
 			keep = MIN(keep, v->next[channel]);
 	}
 	return keep;
+}
+
+uint64_t viewers_want(const struct session *s, unsigned channel)
+{
+	uint64_t want = s->outputs[channel - WIRE_STDOUT].ring.end;
+	LIST_FOREACH (i, &s->viewers) {
+		const struct viewer *v = LIST_ENTRY(i, struct viewer, in_session);
+		if (!v->muted)
+			want = MIN(want, v->next[channel]);
+	}
+	return want;
 }
 
 bool viewers_are_served(const struct session *s)

@@ -27,18 +27,21 @@ struct viewer {
 	bool input_ends;
 	bool starter;
 	bool lossy;
-	bool muted;   /* lossy, and nothing is sent at all */
-	bool write;   /* may write stdin, signal, kill and resize */
-	bool collect; /* the session is forgotten once it was told the end */
-	bool told_end;
-	bool told_stdin_error;
+	bool muted;	 /* lossy, and nothing is sent at all */
+	bool write;	 /* may write stdin, signal, kill, resize, close and collect */
+	int stdin_error; /* the errno it was told; nothing of its stdin is taken any more */
+	bool flushing;	 /* a FLUSH waits for its answer */
+	uint32_t flush_request;
+	uint64_t flush_offset;
 };
 
+/* A copy of what is given, which looks at nothing yet: free() is enough. NULL: no memory. */
+struct viewer *viewer_new(const struct viewer *options);
 /*
- * Makes the stream a viewer, and tells it what there is to tell: that the session was started, ends
- * of channels, the end. -ENOMEM, or -EBUSY with SESSION_VIEWERS_MAX there.
+ * Makes its stream a viewer of the session, of which there must be less than SESSION_VIEWERS_MAX, and
+ * tells it what there is to tell: that the session was started, ends of channels, the end.
  */
-int viewer_new(struct session *s, const struct viewer *options, bool already_running) _must_check_;
+void viewer_join(struct viewer *v, struct session *s, bool already_running);
 /* The stream is gone. May free the session. */
 void viewer_free(struct viewer *v);
 
@@ -56,8 +59,17 @@ void viewer_stdin_error(struct viewer *v, int error); /* once */
 /* For good: what is on its way is the last of the output. */
 void viewer_mute(struct viewer *v);
 
+/* Up to which offset of its stdin everything has come, by this stream or one that sends the same. */
+uint64_t viewer_input_end(const struct viewer *v);
+/* An ACK when stdin up to the offset has come, or will not. -EBUSY: another one waits. */
+int viewer_flush(struct viewer *v, uint32_t request, uint64_t offset) _must_check_;
+/* Something happened to the stdin: answers what waits and can be answered. */
+void viewers_settle_flushes(struct session *s);
+
 /* The oldest byte of the channel that a lossless viewer still has to get; the end if none. */
 uint64_t viewers_keep(const struct session *s, unsigned channel);
+/* The same of all viewers that take output, lossy or not; may have been overwritten already. */
+uint64_t viewers_want(const struct session *s, unsigned channel);
 /* Whether every lossless viewer got everything up to the session's end. */
 bool viewers_are_served(const struct session *s);
 

@@ -155,6 +155,16 @@ static struct agent_stream *find(struct agent_client *c, uint32_t id)
 
 /* ---- what comes ---- */
 
+static void free_stream(struct agent_stream *s)
+{
+	for (unsigned i = 0; i < s->n_lists; i++)
+		wire_message_free(&s->lists[i]->base);
+	free(s->kernel);
+	free(s->out[0].data);
+	free(s->out[1].data);
+	free(s);
+}
+
 static const void *unpack(const struct wire_event *e, const ProtobufCMessageDescriptor *d)
 {
 	static ProtobufCMessage *last;
@@ -187,6 +197,11 @@ static void on_started(struct agent_stream *s, const Cove__Wire__Started *m)
 	s->pid = (pid_t)m->pid;
 	s->already_running = m->already_running;
 	s->tty = m->tty;
+	s->stdin_offset = m->stdin_offset;
+	s->ends[0] = m->stdout_end;
+	s->ends[1] = m->stderr_end;
+	s->rows = m->rows;
+	s->cols = m->cols;
 	s->has_offsets = m->has_stdout_offset && m->has_stderr_offset;
 	s->offsets[0] = m->stdout_offset;
 	s->offsets[1] = m->stderr_offset;
@@ -566,6 +581,39 @@ int agent_close_output(struct agent_stream *s, unsigned channel)
 	return s->ack_error.code;
 }
 
+void agent_send_flush(struct agent_stream *s, uint64_t offset)
+{
+	Cove__Wire__Flush m = COVE__WIRE__FLUSH__INIT;
+	m.request = s->acks + 1;
+	m.offset = offset;
+	agent_send(s, WIRE_FLUSH, &m.base);
+}
+
+int agent_flush(struct agent_stream *s, uint64_t offset)
+{
+	unsigned request = s->acks + 1;
+	agent_send_flush(s, offset);
+	agent_wait_acks(s, request);
+	CHECK_INT(s->last_ack, ==, request);
+	return s->ack_error.code;
+}
+
+void agent_send_collect(struct agent_stream *s)
+{
+	Cove__Wire__Collect m = COVE__WIRE__COLLECT__INIT;
+	m.request = s->acks + 1;
+	agent_send(s, WIRE_COLLECT, &m.base);
+}
+
+int agent_collect(struct agent_stream *s)
+{
+	unsigned request = s->acks + 1;
+	agent_send_collect(s);
+	agent_wait_acks(s, request);
+	CHECK_INT(s->last_ack, ==, request);
+	return s->ack_error.code;
+}
+
 void agent_mute(struct agent_stream *s)
 {
 	const Cove__Wire__Mute m = COVE__WIRE__MUTE__INIT;
@@ -579,6 +627,46 @@ void agent_close(struct agent_stream *s)
 	wire_link_close(s->client->link, s->id);
 	s->id = 0;
 	send_waiting(s->client);
+}
+
+struct agent_stream *agent_free(struct agent_stream *s)
+{
+	struct agent_stream **p = &s->client->streams;
+	agent_close(s);
+	while (*p != s)
+		p = &(*p)->next;
+	*p = s->next;
+	free_stream(s);
+	return NULL;
+}
+
+/* ---- the list ---- */
+
+struct agent_stream *agent_list(struct agent_client *c)
+{
+	const Cove__Wire__SessionListRequest m = COVE__WIRE__SESSION_LIST_REQUEST__INIT;
+	struct agent_stream *s = agent_open(c, WIRE_SESSION_LIST, &m.base);
+	AGENT_UNTIL(c, s->listed);
+	return s;
+}
+
+const Cove__Wire__Session *agent_listed(const struct agent_stream *list, const char *id)
+{
+	for (unsigned i = 0; i < list->n_lists; i++)
+		for (size_t k = 0; k < list->lists[i]->n_sessions; k++) {
+			const Cove__Wire__Session *s = list->lists[i]->sessions[k];
+			if (s->id.len == strlen(id) && memcmp(s->id.data, id, s->id.len) == 0)
+				return s;
+		}
+	return NULL;
+}
+
+size_t agent_count_listed(const struct agent_stream *list)
+{
+	size_t n = 0;
+	for (unsigned i = 0; i < list->n_lists; i++)
+		n += list->lists[i]->n_sessions;
+	return n;
 }
 
 /* ---- waiting ---- */
@@ -636,16 +724,6 @@ unsigned agent_client_resyncs(const struct agent_client *c)
 }
 
 /* ---- the end ---- */
-
-static void free_stream(struct agent_stream *s)
-{
-	for (unsigned i = 0; i < s->n_lists; i++)
-		wire_message_free(&s->lists[i]->base);
-	free(s->kernel);
-	free(s->out[0].data);
-	free(s->out[1].data);
-	free(s);
-}
 
 void agent_client_stop(struct agent_client *c)
 {

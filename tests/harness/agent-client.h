@@ -54,8 +54,11 @@ struct agent_stream {
 	pid_t pid;
 	bool already_running;
 	bool tty;
+	uint64_t stdin_offset;
 	bool has_offsets; /* STARTED said where output begins */
 	uint64_t offsets[2];
+	uint64_t ends[2]; /* ... and where it ended then */
+	unsigned rows, cols;
 	struct cove_error error; /* failed */
 	unsigned cause;		 /* exited */
 	int code;
@@ -69,7 +72,7 @@ struct agent_stream {
 	uint32_t last_ack;
 	struct cove_error ack_error; /* code 0: it was done */
 
-	Cove__Wire__SessionList *lists[256];
+	Cove__Wire__SessionList *lists[512];
 	unsigned n_lists;
 	bool listed;
 	bool ready; /* START */
@@ -142,15 +145,26 @@ void agent_send_raw(struct agent_stream *s, uint8_t type, const void *p, size_t 
 void agent_write(struct agent_stream *s, const void *p, size_t n, bool eof);
 /* The same, with the end said before the bytes: control overtakes data. */
 void agent_write_end_first(struct agent_stream *s, const void *p, size_t n);
-/* Sends a SIGNAL, KILL, RESIZE or CLOSE_OUTPUT and waits for its ACK. Returns its error's code, or 0. */
+/* Sends a SIGNAL, KILL, RESIZE, CLOSE_OUTPUT, FLUSH or COLLECT and waits for its ACK. Returns its error's code, or 0. */
 int agent_signal(struct agent_stream *s, int signal);
 int agent_kill(struct agent_stream *s);
 int agent_resize(struct agent_stream *s, unsigned rows, unsigned cols);
 int agent_close_output(struct agent_stream *s, unsigned channel);
+int agent_flush(struct agent_stream *s, uint64_t offset);
+int agent_collect(struct agent_stream *s);
+/* The same without waiting; the number of the request is the stream's acks + 1. */
+void agent_send_flush(struct agent_stream *s, uint64_t offset);
+void agent_send_collect(struct agent_stream *s);
 void agent_mute(struct agent_stream *s);
 /* Gives credit again for what came while it was stalled. */
 void agent_unstall(struct agent_stream *s);
 void agent_close(struct agent_stream *s);
+/* Closes it, and nothing is left of it here. */
+struct agent_stream *agent_free(struct agent_stream *s);
+/* A stream with the sessions on it, and one of them, or NULL. */
+struct agent_stream *agent_list(struct agent_client *c);
+const Cove__Wire__Session *agent_listed(const struct agent_stream *list, const char *id);
+size_t agent_count_listed(const struct agent_stream *list);
 
 /* Serves the link until the condition holds, which must be within AGENT_WAIT_MS. */
 #define AGENT_UNTIL(client, condition)                                                             \

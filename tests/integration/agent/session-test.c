@@ -144,41 +144,22 @@ static void test_viewers_limit(void)
 	agent_client_stop(c);
 }
 
-static const Cove__Wire__Session *find(const struct agent_stream *list, const char *id)
-{
-	for (unsigned i = 0; i < list->n_lists; i++)
-		for (size_t k = 0; k < list->lists[i]->n_sessions; k++) {
-			const Cove__Wire__Session *s = list->lists[i]->sessions[k];
-			if (s->id.len == strlen(id) && memcmp(s->id.data, id, s->id.len) == 0)
-				return s;
-		}
-	return NULL;
-}
-
-static struct agent_stream *list_sessions(struct agent_client *c)
-{
-	Cove__Wire__SessionListRequest m = COVE__WIRE__SESSION_LIST_REQUEST__INIT;
-	struct agent_stream *list = agent_open(c, WIRE_SESSION_LIST, &m.base);
-	AGENT_UNTIL(c, list->listed);
-	return list;
-}
-
 static void test_list(void)
 {
 	struct agent_client *c = agent_client_start(NULL);
-	CHECK_INT(list_sessions(c)->lists[0]->n_sessions, ==, 0);
+	CHECK_INT(agent_list(c)->lists[0]->n_sessions, ==, 0);
 	struct agent_run run = { .id = "running", .tty = true };
 	agent_wait_started(agent_run(c, (const char *[]){ "sleep", "60", NULL }, &run));
 	run = (struct agent_run){ .id = "ended" };
 	agent_wait_end(agent_sh(c, "echo hi; exit 9", &run));
 
-	struct agent_stream *list = list_sessions(c);
-	const Cove__Wire__Session *s = find(list, "running");
+	struct agent_stream *list = agent_list(c);
+	const Cove__Wire__Session *s = agent_listed(list, "running");
 	CHECK(s && !s->exited && s->tty && s->pid > 1);
 	CHECK_INT(s->viewers, ==, 1);
 	CHECK_INT(s->n_argv, ==, 2);
 	CHECK_MEM(s->argv[1].data, s->argv[1].len, "60", 2);
-	s = find(list, "ended");
+	s = agent_listed(list, "ended");
 	CHECK(s && s->exited && !s->tty);
 	CHECK_INT(s->exited->code, ==, 9);
 	CHECK_INT(s->stdout_total, ==, 3);
@@ -193,7 +174,7 @@ static void test_detached(void)
 	struct agent_stream *s = agent_sh(c, "sleep 0.2; seq 1 100000; exit 3", &run);
 	agent_wait_started(s);
 	agent_close(s);
-	CHECK_WITHIN(find(list_sessions(c), "d")->exited, 10000);
+	CHECK_WITHIN(agent_listed(agent_list(c), "d")->exited, 10000);
 	s = attach(c, "d", COVE__WIRE__ATTACH__FROM__START_OF_RING, 0);
 	agent_wait_end(s);
 	CHECK_INT(s->code, ==, 3);
@@ -265,7 +246,7 @@ static void test_malformed(void)
 		struct agent_stream *s = agent_do(c, "echo alive", NULL);
 		CHECK_STR((char *)s->out[0].data, "alive\n");
 	}
-	CHECK(!find(list_sessions(c), "witness")->exited);
+	CHECK(!agent_listed(agent_list(c), "witness")->exited);
 
 	/* Requests that are none, on the link as it should be. */
 	struct agent_stream *s = agent_open_raw(c, WIRE_CREATE, "x", 1);
@@ -293,15 +274,17 @@ static void test_kept(void)
 		agent_close(s);
 	}
 	agent_client_idle(c, 50);
-	struct agent_stream *list = list_sessions(c);
+	struct agent_stream *list = agent_list(c);
 	size_t n = 0;
 	for (unsigned i = 0; i < list->n_lists; i++)
 		n += list->lists[i]->n_sessions;
 	CHECK_INT(n, ==, 1024);
-	CHECK(find(list, "k1099") && find(list, "k76") && !find(list, "k75"));
+	CHECK(agent_listed(list, "k1099") && agent_listed(list, "k76") &&
+	      !agent_listed(list, "k75"));
 	struct agent_stream *s = attach(c, "k75", COVE__WIRE__ATTACH__FROM__NOW, 0);
 	agent_wait_failed(s);
-	CHECK_INT(s->error.code, ==, COVE_E_NOT_FOUND);
+	CHECK_INT(s->error.code, ==, COVE_E_GONE);
+	CHECK_CONTAINS(s->error.message, "'k75' has ended");
 	CHECK_INT(agent_count_fds(c), <, 20 + 3 * 16); /* spare cgroups have three each */
 	agent_client_stop(c);
 }

@@ -585,22 +585,89 @@ static void test_same_id(void)
 	CHECK(strcmp(t->session, "s2") != 0);
 
 	/* Collected: the id stays used. */
-	Cove__Wire__Attach attach = COVE__WIRE__ATTACH__INIT;
-	attach.id = wire_string("job-1");
-	agent_close(a);
-	agent_close(b);
-	agent_close(s);
-	s = agent_attach(c, &attach);
-	agent_wait_end(s);
-	agent_close(s);
+	CHECK_INT(agent_collect(s), ==, 0);
 	run.id = "job-1";
 	s = agent_sh(c, script, &run);
 	agent_wait_failed(s);
-	CHECK_INT(s->error.code, ==, COVE_E_EXISTS);
+	CHECK_INT(s->error.code, ==, COVE_E_GONE);
 	CHECK_INT(s->error.stage, ==, COVE_STAGE_REQUEST);
-	s = agent_attach(c, &attach);
+	agent_client_stop(c);
+}
+
+/* An id names what ran, and what could not be started did not run. */
+static void test_same_id_after_failure(void)
+{
+	struct agent_client *c = agent_client_start(NULL);
+	static const struct agent_run bad[] = {
+		{ .id = "again", .cwd = "/no/such" },
+		{ .id = "again", .user = "nosuchuser" },
+		{ .id = "again", .tty = true, .rows = 70000 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		/* Two at once: each is a try of its own. */
+		struct agent_stream *a = agent_run(c, ARGV("true"), &bad[i]),
+				    *b = agent_run(c, ARGV("/no/such/file"), &bad[i]);
+		agent_wait_failed(a);
+		agent_wait_failed(b);
+		CHECK_INT(a->error.code, ==, COVE_E_START);
+		CHECK_INT(b->error.code, ==, COVE_E_START);
+	}
+	Cove__Wire__Attach attach = COVE__WIRE__ATTACH__INIT;
+	attach.id = wire_string("again");
+	struct agent_stream *s = agent_attach(c, &attach);
 	agent_wait_failed(s);
 	CHECK_INT(s->error.code, ==, COVE_E_NOT_FOUND);
+	struct agent_run run = { .id = "again" };
+	struct agent_stream *a = agent_sh(c, "exec /no/such", &bad[0]),
+			    *b = agent_do(c, "exit 4", &run);
+	agent_wait_failed(a);
+	CHECK(!b->already_running);
+	CHECK_INT(b->code, ==, 4);
+	agent_client_stop(c);
+}
+
+/* The sandbox's shell alone reads commands from its stdin; on a terminal it is interactive. */
+static void test_shell_alone(void)
+{
+	struct agent_client *c = agent_client_start(NULL);
+	static const char script[] =
+		"echo $0,$#; case $- in *i*) echo inter''active;; esac; exit 3\n";
+	const char *const none[] = { NULL };
+	struct agent_run run = {
+		.shell = true, .pipe = true, .in = script, .in_size = sizeof(script) - 1
+	};
+	struct agent_stream *s = agent_run(c, none, &run);
+	agent_wait_end(s);
+	check_output(s, "/bin/sh,0\n");
+	CHECK_INT(s->code, ==, 3);
+	const Cove__Wire__Session *listed = agent_listed(agent_list(c), s->session);
+	CHECK_INT(listed->n_argv, ==, 1);
+
+	run.tty = true;
+	s = agent_run(c, none, &run);
+	agent_wait_end(s);
+	CHECK_CONTAINS((char *)s->out[0].data, "/bin/sh,0\r\ninteractive\r\n");
+	CHECK_INT(s->code, ==, 3);
+
+	/* The one that START named. */
+	Cove__Wire__Start start = COVE__WIRE__START__INIT;
+	const char *shell = make_file("shell", "#!/bin/sh\necho mine,$0,$#\n", 0755);
+	start.has_shell = true;
+	start.shell = wire_string(shell);
+	struct agent_stream *started = agent_open(c, WIRE_START, &start.base);
+	AGENT_UNTIL(c, started->ready);
+	run.tty = false;
+	s = agent_run(c, none, &run);
+	agent_wait_end(s);
+	char expected[200];
+	snprintf(expected, sizeof(expected), "mine,%s,0\n", shell);
+	check_output(s, expected);
+
+	/* No command and no shell is nothing to run. */
+	s = agent_run(c, none, NULL);
+	agent_wait_failed(s);
+	CHECK_INT(s->error.os_errno, ==, EINVAL);
+	CHECK_INT(s->error.stage, ==, COVE_STAGE_REQUEST);
 	agent_client_stop(c);
 }
 
@@ -640,6 +707,7 @@ static const struct tap_test tests[] = {
 	{ "large environment", test_large_environment },
 	{ "PATH", test_path },
 	{ "shell and cwd", test_shell_and_cwd },
+	{ "shell alone", test_shell_alone },
 	{ "clean process", test_clean_process },
 	{ "stdin is /dev/null", test_stdin_is_null },
 	{ "rlimits", test_rlimits },
@@ -651,6 +719,7 @@ static const struct tap_test tests[] = {
 	{ "NULs and junk", test_nul_and_junk },
 	{ "no leaks", test_no_leaks, .timeout_s = 60 },
 	{ "same id", test_same_id },
+	{ "same id after a failure", test_same_id_after_failure },
 	{ "same id, with stdin", test_same_stdin },
 };
 

@@ -99,6 +99,7 @@ static void fill_process(struct process_options *p, bool buffered,
 	p->nonblock = o->flags & COVE_EXEC_NONBLOCK;
 	p->owned = o->kill_on_disconnect;
 	p->writable = o->stdin_mode == COVE_STDIN_PIPE;
+	p->keep_input_open = o->keep_stdin_open;
 	p->id = o->id;
 	p->timeout_ms = o->timeout_ms;
 	p->user_data = o->user_data;

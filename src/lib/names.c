@@ -56,6 +56,16 @@ _public_ const char *cove_end_cause_name(enum cove_end_cause cause)
 	return name_of(names, ARRAY_SIZE(names), (int)cause);
 }
 
+_public_ const char *cove_session_state_name(enum cove_session_state state)
+{
+	static const char *const names[] = {
+		[COVE_SESSION_RUNNING] = "running",
+		[COVE_SESSION_ENDED] = "ended",
+		[COVE_SESSION_COLLECTED] = "collected",
+	};
+	return name_of(names, ARRAY_SIZE(names), (int)state);
+}
+
 _public_ const char *cove_sandbox_state_name(enum cove_sandbox_state state)
 {
 	static const char *const names[] = {

@@ -253,6 +253,9 @@ int options_check_exec(const struct cove_exec_options *o, bool buffered, struct 
 		r = check_env(o->env, err);
 	if (r == 0)
 		r = check_stdin(o, buffered, err);
+	if (r == 0 && o->keep_stdin_open && o->stdin_mode != COVE_STDIN_PIPE)
+		r = error_set(err, COVE_E_INVALID,
+			      "keep_stdin_open: is given, but stdin_mode is not COVE_STDIN_PIPE");
 	if (r == 0)
 		r = check_rlimits(o, err);
 	if (r == 0)
@@ -288,5 +291,8 @@ int options_check_open(const char *id, const struct cove_open_options *o, struct
 		return error_set(err, COVE_E_INVALID,
 				 "%s: is given, but from is not COVE_FROM_OFFSET",
 				 o->stdout_offset ? "stdout_offset" : "stderr_offset");
+	if (o->keep_stdin_open && o->read_only)
+		return error_set(err, COVE_E_INVALID,
+				 "keep_stdin_open: is given, but read_only means no stdin");
 	return 0;
 }

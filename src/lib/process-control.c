@@ -18,28 +18,50 @@ static int may_not(struct process *p, struct cove_error *err)
 	return process_not_running(p, err);
 }
 
-/* message has its number in *number. */
+/* message has its number in *number. 1: there is no room for it now. */
+static int try_to_send(struct process *p, uint8_t type, ProtobufCMessage *message, uint32_t *number,
+		       struct cove_error *err)
+{
+	*number = p->last_request + 1;
+	int r = wire_send_message(connection_link(p->connection), p->stream.id, type, message);
+	if (r == -ENOBUFS)
+		return 1;
+	if (r < 0)
+		return error_set_errno(err, r == -ENOMEM ? COVE_E_NO_MEMORY : COVE_E_SYSTEM, r,
+				       "cannot send the request");
+	p->last_request = *number;
+	return 0;
+}
+
 static int send_request(struct process *p, uint8_t type, ProtobufCMessage *message,
 			uint32_t *number, struct cove_error *err)
 {
-	struct connection *c = p->connection;
 	for (;;) {
 		int r = may_not(p, err);
-		if (r < 0)
-			return r;
-		*number = p->last_request + 1;
-		r = wire_send_message(connection_link(c), p->stream.id, type, message);
 		if (r == 0)
-			break;
-		if (r != -ENOBUFS)
-			return error_set_errno(err, r == -ENOMEM ? COVE_E_NO_MEMORY : COVE_E_SYSTEM,
-					       r, "cannot send the request");
+			r = try_to_send(p, type, message, number, err);
+		if (r <= 0)
+			return r;
 		if (p->options.nonblock)
 			return error_set(err, COVE_E_AGAIN, "too much is waiting to be sent");
-		connection_wait_room(c, DEADLINE_NEVER);
+		connection_wait_room(p->connection, DEADLINE_NEVER);
 	}
-	p->last_request = *number;
-	return 0;
+}
+
+/* False when it will not be answered, or was not by the deadline. */
+static bool await_ack(struct process *p, struct ack *ack, uint32_t number, uint64_t deadline)
+{
+	struct connection *c = p->connection;
+	int r = 0;
+	ack->request = number;
+	list_append(&p->acks, &ack->entry);
+	connection_flush(c);
+	/* The answer may come after the end that it caused. */
+	while (!ack->done && r != -ETIMEDOUT && p->stream.id && p->state != PROCESS_BROKEN &&
+	       !connection_gone(c, NULL))
+		r = connection_wait(c, &p->stream, STREAM_STATE, deadline);
+	list_remove(&ack->entry);
+	return ack->done;
 }
 
 /* Sends a request with an answer and waits for it. */
@@ -52,15 +74,8 @@ static int ask(struct process *p, uint8_t type, ProtobufCMessage *message, uint3
 	connection_lock(c);
 	int r = send_request(p, type, message, number, err);
 	if (r == 0 && !p->options.nonblock) {
-		ack.request = *number;
-		list_append(&p->acks, &ack.entry);
-		connection_flush(c);
-		/* The answer may come after the end that it caused. */
-		while (!ack.done && p->stream.id && p->state != PROCESS_BROKEN &&
-		       !connection_gone(c, NULL))
-			connection_wait(c, &p->stream, STREAM_STATE, DEADLINE_NEVER);
-		list_remove(&ack.entry);
-		r = ack.done ? ack.failure.code : process_not_running(p, err);
+		bool answered = await_ack(p, &ack, *number, DEADLINE_NEVER);
+		r = answered ? ack.failure.code : process_not_running(p, err);
 		if (ack.failure.code && err)
 			*err = ack.failure;
 		process_settle(p);
@@ -118,6 +133,63 @@ void process_kill_nowait(struct process *p)
 		connection_flush(c);
 	}
 	connection_unlock(c);
+}
+
+/* Sends it whatever state the command is in, as long as there is a stream. */
+static int send_anyhow(struct process *p, uint8_t type, ProtobufCMessage *message, uint32_t *number,
+		       uint64_t deadline, struct cove_error *err)
+{
+	for (int waited = 0;;) {
+		int r = connection_gone(p->connection, err);
+		if (r == 0 && (!p->stream.id || p->state == PROCESS_BROKEN))
+			r = error_set(err, COVE_E_LOST, "the link to the command is gone");
+		if (r == 0)
+			r = try_to_send(p, type, message, number, err);
+		if (r <= 0)
+			return r;
+		if (waited == -ETIMEDOUT)
+			return error_set(err, COVE_E_TIMEOUT, "too much is waiting to be sent");
+		waited = connection_wait_room(p->connection, deadline);
+	}
+}
+
+int process_collected(struct process *p, struct cove_error *err)
+{
+	struct connection *c = p->connection;
+	struct ack ack = { .done = false };
+	Cove__Wire__Collect m = COVE__WIRE__COLLECT__INIT;
+
+	connection_lock(c);
+	int r = send_anyhow(p, WIRE_COLLECT, &m.base, &m.request, DEADLINE_NEVER, err);
+	if (r == 0 && (!await_ack(p, &ack, m.request, DEADLINE_NEVER) || ack.lost)) {
+		r = connection_gone(c, err);
+		if (r == 0)
+			r = error_set(err, COVE_E_LOST, "the link to the command is gone");
+	} else if (r == 0 && ack.failure.code) {
+		r = ack.failure.code;
+		if (err)
+			*err = ack.failure;
+	}
+	p->options.collects = false;
+	process_settle(p);
+	connection_unlock(c);
+	return r;
+}
+
+int process_sync(struct process *p, uint64_t deadline, struct cove_error *err)
+{
+	struct connection *c = p->connection;
+	struct ack ack = { .done = false };
+	/* Refused or not: what matters is that it is answered, after all that came before. */
+	Cove__Wire__Flush m = COVE__WIRE__FLUSH__INIT;
+
+	connection_lock(c);
+	int r = send_anyhow(p, WIRE_FLUSH, &m.base, &m.request, deadline, err);
+	if (r == 0 && !await_ack(p, &ack, m.request, deadline) && !process_over(p) &&
+	    !connection_gone(c, NULL))
+		r = error_set(err, COVE_E_TIMEOUT, "the sandbox did not answer in time");
+	connection_unlock(c);
+	return r;
 }
 
 int process_id(struct process *p, const char **ret, struct cove_error *err)

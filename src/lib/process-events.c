@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/macro.h"
+#include "lib/exit.h"
 #include "lib/process-internal.h"
 
 /* The peer says what cannot be. The stream is given up; the command goes on without us. */
@@ -128,17 +129,20 @@ static uint64_t wanted_offset(const struct process *p, unsigned i, uint64_t begi
 	return p->options.from_now ? begins : p->options.wanted[i];
 }
 
-static bool may_begin(struct process *p, unsigned i, bool was_there, uint64_t begins)
+static bool may_begin(struct process *p, unsigned i, uint64_t begins, uint64_t written)
 {
-	if (begins >= wanted_offset(p, i, begins) && (begins == 0 || was_there))
-		return true;
-	break_off(p, "%s begins at byte %llu", output_name(i), (unsigned long long)begins);
-	return false;
+	if (begins < wanted_offset(p, i, begins) || (begins > 0 && !p->was_there))
+		break_off(p, "%s begins at byte %llu", output_name(i), (unsigned long long)begins);
+	else if (written < begins)
+		break_off(p, "%s begins at byte %llu, but it has %llu", output_name(i),
+			  (unsigned long long)begins, (unsigned long long)written);
+	return p->state != PROCESS_BROKEN;
 }
 
-static void begin_output(struct process *p, unsigned i, uint64_t begins)
+static void begin_output(struct process *p, unsigned i, uint64_t begins, uint64_t written)
 {
 	struct output *o = &p->outputs[i];
+	p->written[i] = written;
 	uint64_t wanted = wanted_offset(p, i, begins);
 	o->handed = o->kept = wanted;
 	o->begins = o->received = begins;
@@ -157,12 +161,23 @@ static void on_started(struct process *p, const Cove__Wire__Started *m)
 		break_off(p, "another session has started than was asked for");
 		return;
 	}
-	bool was_there = p->options.attaches || m->already_running;
-	if (!may_begin(p, 0, was_there, m->stdout_offset) ||
-	    !may_begin(p, 1, was_there, m->stderr_offset))
+	if (m->rows > UINT16_MAX || m->cols > UINT16_MAX) {
+		break_off(p, "a terminal of %u by %u", m->rows, m->cols);
 		return;
-	begin_output(p, 0, m->stdout_offset);
-	begin_output(p, 1, m->stderr_offset);
+	}
+	p->was_there = p->options.attaches || m->already_running;
+	uint64_t ends[] = {
+		m->has_stdout_end ? m->stdout_end : m->stdout_offset,
+		m->has_stderr_end ? m->stderr_end : m->stderr_offset,
+	};
+	if (!may_begin(p, 0, m->stdout_offset, ends[0]) ||
+	    !may_begin(p, 1, m->stderr_offset, ends[1]))
+		return;
+	begin_output(p, 0, m->stdout_offset, ends[0]);
+	begin_output(p, 1, m->stderr_offset, ends[1]);
+	p->tty = m->tty;
+	p->rows = m->tty ? m->rows : 0;
+	p->cols = m->tty ? m->cols : 0;
 	if (n == 0) /* else somebody may be reading it */
 		memcpy(p->id, m->id.data, m->id.len);
 	p->pid = (int)m->pid;
@@ -186,23 +201,9 @@ static void on_exited(struct process *p, const Cove__Wire__Exited *m)
 		break_off(p, "an end without a start");
 		return;
 	}
-	if (m->cause > COVE_CAUSE_STOPPED) {
+	if (exit_from_message(m, &p->exit) < 0) {
 		break_off(p, "an end for an unknown reason (%u)", m->cause);
 		return;
-	}
-	p->exit = (struct cove_exit){
-		.cause = (enum cove_cause)m->cause,
-		.code = m->code,
-		.signal = (int)m->signal,
-		.core_dumped = m->core_dumped,
-		.started_ns = m->started_ns,
-		.ended_ns = m->ended_ns,
-		.elapsed_ns = m->elapsed_ns,
-	};
-	if (m->usage) {
-		p->exit.user_us = m->usage->user_us;
-		p->exit.system_us = m->usage->system_us;
-		p->exit.max_rss_bytes = m->usage->max_rss_bytes;
 	}
 	p->totals[0] = m->stdout_total;
 	p->totals[1] = m->stderr_total;
@@ -211,31 +212,19 @@ static void on_exited(struct process *p, const Cove__Wire__Exited *m)
 		check_total(p, i);
 }
 
-/*
- * Codes by which this library says something of its own (nothing for now; *ret is set all the same) are
- * no answers of a peer's.
- */
-static void read_failure(const Cove__Wire__Failure *m, struct cove_error *ret)
-{
-	wire_failure_to_error(m, ret);
-	if (ret->code == COVE_E_TIMEOUT || ret->code == COVE_E_AGAIN ||
-	    ret->code == COVE_E_ENCODING)
-		ret->code = COVE_E_PROTOCOL;
-}
-
 static void on_failed(struct process *p, const Cove__Wire__Failure *m)
 {
 	if (process_complete(p)) {
 		/* The machine died, but we have all that we came for; answers will not come. */
 		LIST_FOREACH (i, &p->acks) {
 			struct ack *ack = LIST_ENTRY(i, struct ack, entry);
-			ack->done = true;
+			ack->done = ack->lost = true;
 			process_not_running(p, &ack->failure);
 		}
 		stream_wake(&p->stream, STREAM_STATE);
 		return;
 	}
-	read_failure(m, &p->failure);
+	failure_from_message(m, &p->failure);
 	int code = p->failure.code;
 	if (p->state == PROCESS_STARTING)
 		p->failed = code != COVE_E_LOST && code != COVE_E_PROTOCOL;
@@ -265,10 +254,11 @@ static void on_ack(struct process *p, const Cove__Wire__Ack *m)
 		if (ack->request != m->request)
 			continue;
 		if (m->failure)
-			read_failure(m->failure, &ack->failure);
+			failure_from_message(m->failure, &ack->failure);
 		ack->done = true;
 		stream_wake(&p->stream, STREAM_STATE);
 	}
+	process_on_flushed(p, m);
 	/* An unknown number answers a request that was not waited for. */
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/macro.h"
+#include "lib/exit.h"
 #include "lib/process-internal.h"
 
 /* An event loop is told of room when there is this much, so that it does not write in crumbs. */
@@ -90,7 +91,7 @@ void process_drop_input(struct process *p)
 
 /*
  * The supervisor drops what a stream that is closed still has on its way, so a stream on which
- * anything was written is kept until the command's end.
+ * anything was written is kept until the command's end, or until that is known to have arrived.
  */
 bool process_input_pending(const struct process *p)
 {
@@ -98,7 +99,8 @@ bool process_input_pending(const struct process *p)
 		return false;
 	if (p->options.has_input && !p->options.copy_input)
 		return false; /* the memory is not ours */
-	return p->owes_eof || p->input_offset > 0 || p->buffered.size > 0 || p->input_size > 0;
+	return p->owes_eof || p->input_offset > p->flush.arrived || p->buffered.size > 0 ||
+	       p->input_size > 0;
 }
 
 /* ---- writing ---- */
@@ -203,6 +205,85 @@ int process_stdin_close(struct process *p, struct cove_error *err)
 	else
 		process_send_eof(p);
 	connection_flush(p->connection);
+	connection_unlock(p->connection);
+	return r;
+}
+
+/* ---- has it arrived? ---- */
+
+void process_on_flushed(struct process *p, const Cove__Wire__Ack *m)
+{
+	if (p->flush.request == 0 || m->request != p->flush.request)
+		return;
+	p->flush.request = 0;
+	if (m->failure)
+		failure_from_message(m->failure, &p->flush.failure);
+	else
+		p->flush.arrived = p->flush.offset;
+	stream_wake(&p->stream, STREAM_STATE);
+}
+
+/* Asks, if no question is open. 1: there is no room for it now. */
+static int ask_for_arrival(struct process *p, uint64_t offset, struct cove_error *err)
+{
+	Cove__Wire__Flush m = COVE__WIRE__FLUSH__INIT;
+	if (p->flush.request != 0)
+		return 0;
+	m.request = p->last_request + 1;
+	m.offset = offset;
+	int r = wire_send_message(connection_link(p->connection), p->stream.id, WIRE_FLUSH,
+				  &m.base);
+	if (r == -ENOBUFS)
+		return 1;
+	if (r < 0)
+		return error_set_errno(err, r == -ENOMEM ? COVE_E_NO_MEMORY : COVE_E_SYSTEM, r,
+				       "cannot send the request");
+	p->flush.request = p->last_request = m.request;
+	p->flush.offset = offset;
+	p->flush.failure = (struct cove_error)COVE_ERROR_INIT;
+	connection_flush(p->connection);
+	return 0;
+}
+
+static int wait_for_arrival(struct process *p, uint64_t offset, uint64_t deadline,
+			    struct cove_error *err)
+{
+	struct connection *c = p->connection;
+	int waited = 0;
+	while (p->flush.arrived < offset) {
+		int r = input_refused(p, err);
+		if (r < 0)
+			return r;
+		if (p->flush.failure.code) {
+			if (err)
+				*err = p->flush.failure;
+			return p->flush.failure.code;
+		}
+		r = ask_for_arrival(p, offset, err);
+		if (r < 0)
+			return r;
+		if (waited == -ETIMEDOUT)
+			return error_set(err, COVE_E_TIMEOUT,
+					 "what was written has not arrived in time");
+		waited = r > 0 ? connection_wait_room(c, deadline)
+			       : connection_wait(c, &p->stream, STREAM_STATE | STREAM_INPUT,
+						 deadline);
+	}
+	return 0;
+}
+
+int process_stdin_flush(struct process *p, uint64_t deadline, struct cove_error *err)
+{
+	int r = 0;
+	connection_lock(p->connection);
+	if (p->writing) {
+		r = error_set(err, COVE_E_STATE, "another thread is writing");
+	} else {
+		p->writing = true;
+		p->flush.failure = (struct cove_error)COVE_ERROR_INIT;
+		r = wait_for_arrival(p, p->input_offset + p->buffered.size, deadline, err);
+		p->writing = false;
+	}
 	connection_unlock(p->connection);
 	return r;
 }

@@ -95,6 +95,12 @@ struct process {
 
 	int pid;
 	char id[SESSION_ID_MAX_BYTES + 1];
+	/* As STARTED had it. */
+	bool was_there;
+	bool tty;
+	unsigned rows;
+	unsigned cols;
+	uint64_t written[N_OUTPUTS]; /* by then */
 	struct cove_exit exit;
 	uint64_t totals[N_OUTPUTS];
 	struct cove_error failure;
@@ -117,9 +123,16 @@ struct process {
 	uint64_t input_offset; /* in the channel, of the next byte to be sent */
 	bool input_held;       /* not before STARTED says how much of it was read before */
 	bool input_closed;
-	bool writing; /* a thread is in process_stdin_write() */
+	bool writing; /* a thread is in process_stdin_write(), or process_stdin_flush() */
 	bool wants_room;
 	int input_errno;
+	/* A question whether it has arrived; only one may be open at a time, whoever waits for it. */
+	struct {
+		uint32_t request; /* 0: none is open */
+		uint64_t offset;
+		uint64_t arrived; /* bytes, for certain */
+		struct cove_error failure;
+	} flush;
 
 	uint32_t last_request;
 	struct list acks; /* struct ack, of the threads that wait for one */
@@ -155,6 +168,8 @@ void process_send_eof(struct process *p);
 void process_drop_input(struct process *p);
 /* Bytes taken over are not sent yet, or may not have arrived. */
 bool process_input_pending(const struct process *p);
+/* An ACK: perhaps that of a flush. */
+void process_on_flushed(struct process *p, const Cove__Wire__Ack *m);
 size_t process_on_peek(struct stream *stream, size_t max, struct wire_chunk *ret);
 void process_on_consumed(struct stream *stream, size_t n);
 
@@ -163,6 +178,7 @@ struct ack {
 	struct list entry;
 	uint32_t request;
 	bool done;
+	bool lost;		   /* the link broke, which is no answer */
 	struct cove_error failure; /* code != 0: refused */
 };
 

@@ -173,6 +173,12 @@ static bool next_event(struct process *p)
 	if (p->started && !p->told_started) {
 		p->told_started = true;
 		event->kind = COVE_EVENT_STARTED;
+		event->was_there = p->was_there;
+		event->tty = p->tty;
+		event->rows = p->rows;
+		event->cols = p->cols;
+		event->stdout_total = p->written[0];
+		event->stderr_total = p->written[1];
 		return true;
 	}
 	if (gap_event(p, event))

@@ -105,7 +105,8 @@ bool process_settle(struct process *p)
 	/* Nobody is there who could receive; so nobody must wait for that. */
 	if (!p->held)
 		process_mute(p);
-	if ((process_complete(p) || p->state == PROCESS_BROKEN) && list_empty(&p->acks))
+	bool over = process_complete(p) && !p->options.collects;
+	if ((over || p->state == PROCESS_BROKEN) && list_empty(&p->acks))
 		close_stream(p);
 	return false;
 }
@@ -289,7 +290,8 @@ struct process *process_free(struct process *p)
 	if (p->options.has_input && !p->own_input)
 		process_drop_input(p); /* it is the caller's memory */
 	/* Nobody can write to it any more. */
-	if (p->options.writable && !p->options.attaches && !p->stdin_taken)
+	if (p->options.writable && !p->options.attaches && !p->stdin_taken &&
+	    !p->options.keep_input_open)
 		process_send_eof(p);
 	end_release(p, c);
 	return NULL;
@@ -329,7 +331,8 @@ struct process *process_stdin_free(struct process *p)
 		return NULL;
 	struct connection *c = begin_release(p);
 	p->stdin_held = false;
-	process_send_eof(p);
+	if (!p->options.keep_input_open)
+		process_send_eof(p);
 	end_release(p, c);
 	return NULL;
 }

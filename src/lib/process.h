@@ -31,8 +31,10 @@ struct output_limit {
 /* What a new process is to know besides its request. */
 struct process_options {
 	bool nonblock;
-	bool owned;    /* kill_on_disconnect: with the handle, everything goes */
-	bool writable; /* there will be a writer of its standard input */
+	bool owned;	      /* kill_on_disconnect: with the handle, everything goes */
+	bool writable;	      /* there will be a writer of its standard input */
+	bool keep_input_open; /* only process_stdin_close() ends that */
+	bool collects;	      /* process_collected() will be called when it has ended */
 	bool attaches;
 	/* Of those: which offsets of stdout and stderr were asked for; or none, and whether output
 	   may be lost, or is not wanted at all. */
@@ -97,6 +99,13 @@ int process_kill(struct process *p, struct cove_error *err);
 void process_kill_nowait(struct process *p);
 int process_resize(struct process *p, unsigned rows, unsigned cols, struct cove_error *err);
 int process_close_output(struct process *p, enum cove_stream stream, struct cove_error *err);
+/*
+ * Has the guest forget the result of a command that has ended, of which all that is wanted is here. LOST:
+ * the answer was, and whether it is forgotten is not known.
+ */
+int process_collected(struct process *p, struct cove_error *err);
+/* Waits for an answer from the guest: what it had to tell when it was asked has come by then. */
+int process_sync(struct process *p, uint64_t deadline, struct cove_error *err);
 
 /* ---- standard input, one thread at a time ---- */
 
@@ -104,6 +113,8 @@ int process_stdin_write(struct process *p, const void *data, size_t n, struct co
 int process_stdin_try_write(struct process *p, const void *data, size_t n, size_t *ret,
 			    struct cove_error *err);
 int process_stdin_close(struct process *p, struct cove_error *err);
+/* Waits until what was written has arrived in the guest. TIMEOUT. */
+int process_stdin_flush(struct process *p, uint64_t deadline, struct cove_error *err);
 
 /* ---- event loops ---- */
 

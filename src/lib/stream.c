@@ -11,9 +11,9 @@
 
 #include "base/error.h"
 #include "lib/exec-request.h"
-#include "lib/options.h"
 #include "lib/output.h"
 #include "lib/sandbox.h"
+#include "lib/session.h"
 
 static struct process *of_process(const cove_process *process)
 {
@@ -60,46 +60,12 @@ _public_ int cove_shell_stream(cove_sandbox *sandbox, const char *script,
 	return start(sandbox, &command, options, ret, err);
 }
 
-static void fill_attach(Cove__Wire__Attach *m, const char *id, const struct cove_open_options *o)
-{
-	m->id = wire_string(id);
-	m->has_from = true;
-	m->from = (Cove__Wire__Attach__From)o->from;
-	m->has_stdout_offset = m->has_stderr_offset = o->from == COVE_FROM_OFFSET;
-	m->stdout_offset = o->stdout_offset;
-	m->stderr_offset = o->stderr_offset;
-	m->has_lossy = m->lossy = o->lossy;
-	m->has_write = m->write = !o->read_only;
-}
-
 _public_ int cove_process_open(cove_sandbox *sandbox, const char *id,
 			       const struct cove_open_options *options, cove_process **ret,
 			       struct cove_error *err)
 {
-	struct cove_open_options o;
-	int r = options_read(&o, sizeof(o), options, "cove_open_options", err);
-	if (r == 0)
-		r = options_check_open(id, &o, err);
-	if (r < 0)
-		return r;
-
-	Cove__Wire__Attach message = COVE__WIRE__ATTACH__INIT;
-	fill_attach(&message, id, &o);
-	struct process_options process = {
-		.attaches = true,
-		.nonblock = o.flags & COVE_EXEC_NONBLOCK,
-		.writable = !o.read_only,
-		.from_now = o.from == COVE_FROM_NOW,
-		.wanted = { o.stdout_offset, o.stderr_offset },
-		.lossy = o.lossy,
-		.no_output = o.no_output,
-		.id = id,
-		/* It is not ours to be killed for what is kept of it here. */
-		.limit = { COVE_OUTPUT_LIMIT_DEFAULT, COVE_OUTPUT_HEAD, false },
-		.user_data = o.user_data,
-	};
 	struct process *p;
-	r = process_start(sandbox->connection, &message.base, &process, &p, err);
+	int r = session_open(sandbox->connection, id, options, false, &p, err);
 	if (r == 0)
 		*ret = (cove_process *)p;
 	return r;
@@ -228,6 +194,11 @@ _public_ int cove_stdin_try_write(cove_stdin *in, const void *data, size_t n, si
 _public_ int cove_stdin_close(cove_stdin *in, struct cove_error *err)
 {
 	return process_stdin_close(of_stdin(in), err);
+}
+
+_public_ int cove_stdin_flush(cove_stdin *in, int timeout_ms, struct cove_error *err)
+{
+	return process_stdin_flush(of_stdin(in), deadline_from_timeout(timeout_ms), err);
 }
 
 _public_ cove_stdin *cove_stdin_free(cove_stdin *in)

@@ -90,6 +90,9 @@ void live_send_started(struct fake *f, uint32_t stream, bool was_there, uint64_t
 	m.has_stdout_offset = m.has_stderr_offset = was_there;
 	m.stdout_offset = stdout_offset;
 	m.stderr_offset = stderr_offset;
+	m.has_stdout_end = m.has_stderr_end = was_there;
+	m.stdout_end = stdout_offset;
+	m.stderr_end = stderr_offset;
 	fake_send(f, stream, WIRE_STARTED, &m.base);
 }
 
@@ -124,6 +127,8 @@ void live_expect_close(struct fake *f, uint32_t stream)
 {
 	struct wire_event event;
 	CHECK(fake_next(f, &event));
+	if (event.kind == WIRE_EVENT_MESSAGE)
+		tap_note("%s on stream %u", wire_type_info(event.type)->name, event.stream);
 	CHECK_INT(event.kind, ==, WIRE_EVENT_CLOSE);
 	CHECK_INT(event.stream, ==, stream);
 }

@@ -201,7 +201,8 @@ static void test_names(void)
 	CHECK_STR(cove_cause_name((enum cove_cause)7), "unknown");
 	CHECK_STR(cove_cause_name((enum cove_cause) - 1), "unknown");
 	CHECK_STR(cove_end_cause_name(COVE_END_SUPERVISOR_DIED), "supervisor_died");
-	CHECK_STR(cove_end_cause_name((enum cove_end_cause)10), "unknown");
+	CHECK_STR(cove_end_cause_name(COVE_END_SESSION_ENDED), "session_ended");
+	CHECK_STR(cove_end_cause_name((enum cove_end_cause)11), "unknown");
 	CHECK_STR(cove_sandbox_state_name(COVE_SANDBOX_ENDED), "ended");
 	CHECK(cove_exit_success(&(struct cove_exit){ .cause = COVE_CAUSE_EXITED }));
 	CHECK(!cove_exit_success(&(struct cove_exit){ .cause = COVE_CAUSE_KILLED }));

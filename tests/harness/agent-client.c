@@ -278,6 +278,7 @@ static void on_data(struct agent_stream *s, const struct wire_event *e)
 	CHECK(s->started);
 	CHECK_INT(e->offset, >=, o->next);
 	o->gap += e->offset - o->next;
+	o->jumps += e->offset > o->next;
 	o->next = e->offset + e->size;
 	o->received += e->size;
 	for (size_t i = 0; i < e->size; i++)

@@ -33,6 +33,7 @@ struct agent_output {
 	uint64_t next;	   /* offset after the last byte that came */
 	uint64_t received; /* bytes that came, kept or not */
 	uint64_t gap;	   /* bytes that were jumped over */
+	unsigned jumps;	   /* how often */
 	uint64_t hash;	   /* FNV-1a of what came */
 	uint64_t total;	   /* as of EOF */
 	bool eof;

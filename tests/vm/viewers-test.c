@@ -366,18 +366,18 @@ static void test_ids(void)
 	second = stream_shell(sandbox, "echo second; exit 4", &options);
 	seen_to_end(&seen, second);
 	CHECK_INT(seen.n[COVE_EVENT_FAILED], ==, 1);
-	CHECK_INT(seen.error.code, ==, COVE_E_EXISTS);
+	CHECK_INT(seen.error.code, ==, COVE_E_GONE);
 	seen_done(&seen);
 	cove_process_free(second);
 	second = stream_open(sandbox, "once", NULL);
 	seen_to_end(&seen, second);
-	CHECK_INT(seen.error.code, ==, COVE_E_NOT_FOUND);
+	CHECK_INT(seen.error.code, ==, COVE_E_GONE);
 	seen_done(&seen);
 	cove_process_free(second);
 
 	/* No option gets around it. */
 	cove_output *out = NULL;
-	CHECK_INT(cove_shell(sandbox, "echo second", &options, &out, &err), ==, COVE_E_EXISTS);
+	CHECK_INT(cove_shell(sandbox, "echo second", &options, &out, &err), ==, COVE_E_GONE);
 	CHECK(out == NULL);
 	cove_sandbox_free(sandbox);
 }

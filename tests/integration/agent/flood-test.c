@@ -113,7 +113,8 @@ static void test_starts(void)
 /* Requests that cannot be read have no number to be answered by: they cost their stream. */
 static void test_unreadable(void)
 {
-	static const uint8_t types[] = { WIRE_SIGNAL, WIRE_KILL, WIRE_RESIZE, WIRE_CLOSE_OUTPUT };
+	static const uint8_t types[] = { WIRE_SIGNAL,	    WIRE_KILL,	WIRE_RESIZE,
+					 WIRE_CLOSE_OUTPUT, WIRE_FLUSH, WIRE_COLLECT };
 	struct agent_client *c = agent_client_start(NULL);
 	struct agent_run run = { .id = "witness", .pipe = true, .open = true };
 	struct agent_stream *witness = agent_sh(c, "exec cat", &run);

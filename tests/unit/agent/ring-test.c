@@ -122,12 +122,43 @@ static void test_trims(void)
 	}
 	ring_trim(&r);
 	check_bytes(&r, r.start);
-	r.start = r.end; /* as the owner does to drop it all */
-	ring_trim(&r);
+	ring_drop(&r, r.end, 0);
 	CHECK_INT(r.allocated, ==, 0);
 	CHECK_INT(put(&r, r.end, 100), ==, 100);
 	check_bytes(&r, r.end - 100);
 	ring_done(&r);
+}
+
+static void test_drops(void)
+{
+	struct ring r;
+	CHECK_OK(ring_init(&r, 100000));
+	while (r.end < 50000)
+		put(&r, 0, 5000);
+	size_t allocated = r.allocated;
+	ring_drop(&r, 49999, 4096);
+	check_bytes(&r, 49999);
+	CHECK_INT(r.start, ==, 49999);
+	CHECK_INT(r.allocated, ==, allocated);
+	/* What was dropped does not come back. */
+	ring_drop(&r, 100, 4096);
+	CHECK_INT(r.start, ==, 49999);
+	ring_drop(&r, 50000, 4096);
+	CHECK_INT(r.allocated, ==, 4096);
+	/* It goes on, also with what it kept when there is no memory. */
+	failing_alloc_arm_from(1);
+	CHECK_INT(put(&r, r.end, 5000), ==, 4096);
+	CHECK(failing_alloc_disarm());
+	check_bytes(&r, 50000);
+	while (r.end < 300000)
+		put(&r, r.end - MIN(r.end, (uint64_t)1000), 7000);
+	check_bytes(&r, r.start);
+	ring_drop(&r, r.end, 0);
+	CHECK_INT(r.allocated, ==, 0);
+	/* There never was anything in this one. */
+	ring_done(&r);
+	ring_drop(&r, 0, 4096);
+	CHECK_INT(r.allocated, ==, 0);
 }
 
 static void test_no_memory(void)
@@ -174,8 +205,9 @@ static void test_random(void)
 }
 
 static const struct tap_test tests[] = {
-	{ "grows", test_grows }, { "keeps", test_keeps },	  { "extends", test_extends },
-	{ "trims", test_trims }, { "no memory", test_no_memory }, { "random", test_random },
+	{ "grows", test_grows },   { "keeps", test_keeps }, { "extends", test_extends },
+	{ "trims", test_trims },   { "drops", test_drops }, { "no memory", test_no_memory },
+	{ "random", test_random },
 };
 
 int main(int argc, char **argv)

@@ -6,12 +6,13 @@
 
 #include "base/fd.h"
 #include "base/macro.h"
+#include "base/name.h"
 
 /* The largest `state` file that is read: the strings in it are names and one line of text. */
 #define STATE_FILE_MAX (64u * 1024)
 
 /* The strings of the structure, for what has to be done to each of them. */
-#define N_STRINGS 6
+#define N_STRINGS 7
 static void strings(struct cove_sandbox_info *info, const char **ret[N_STRINGS])
 {
 	ret[0] = &info->name;
@@ -20,6 +21,7 @@ static void strings(struct cove_sandbox_info *info, const char **ret[N_STRINGS])
 	ret[3] = &info->end_text;
 	ret[4] = &info->accelerator;
 	ret[5] = &info->kernel;
+	ret[6] = &info->until_session;
 }
 
 int info_copy(const struct cove_sandbox_info *info, struct cove_sandbox_info **ret)
@@ -60,6 +62,9 @@ int info_unpack(const void *data, size_t size, struct cove_sandbox_info **ret)
 	if (m->state > COVE_SANDBOX_ENDED)
 		return -EPROTO;
 
+	char until[SESSION_ID_MAX_BYTES + 1] = "";
+	if (session_id_valid(m->until_session.data, m->until_session.len))
+		memcpy(until, m->until_session.data, m->until_session.len);
 	struct cove_sandbox_info info = {
 		.name = m->name,
 		.state = (enum cove_sandbox_state)m->state,
@@ -79,6 +84,7 @@ int info_unpack(const void *data, size_t size, struct cove_sandbox_info **ret)
 		.supervisor_pid = (int)m->supervisor_pid,
 		.vmm_pid = (int)m->vmm_pid,
 		.boot_us = m->boot_us,
+		.until_session = until,
 	};
 	/* A newer supervisor may know ends that this library does not. */
 	if (m->end_cause <= COVE_END_SESSION_ENDED)

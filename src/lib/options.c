@@ -214,12 +214,12 @@ static int check_flags(unsigned flags, struct cove_error *err)
 	return 0;
 }
 
-static int check_id(const char *id, struct cove_error *err)
+static int check_id(const char *field, const char *id, struct cove_error *err)
 {
 	if (id && !session_id_valid(id, strlen(id)))
 		return error_set(err, COVE_E_INVALID,
-				 "id: \"%s\" is not of the form [A-Za-z0-9][A-Za-z0-9_.-]{0,%d}",
-				 id, SESSION_ID_MAX_BYTES - 1);
+				 "%s: \"%s\" is not of the form [A-Za-z0-9][A-Za-z0-9_.-]{0,%d}",
+				 field, id, SESSION_ID_MAX_BYTES - 1);
 	return 0;
 }
 
@@ -263,7 +263,7 @@ int options_check_exec(const struct cove_exec_options *o, bool buffered, struct 
 	if (r == 0)
 		r = check_terminal(o, err);
 	if (r == 0)
-		r = check_id(o->id, err);
+		r = check_id("id", o->id, err);
 	if (r == 0)
 		r = check_flags(o->flags, err);
 	if (r == 0 && buffered)
@@ -280,7 +280,7 @@ int options_check_open(const char *id, const struct cove_open_options *o, struct
 {
 	if (!id)
 		return error_set(err, COVE_E_INVALID, "id: it must be given");
-	int r = check_id(id, err);
+	int r = check_id("id", id, err);
 	if (r == 0)
 		r = check_flags(o->flags, err);
 	if (r < 0)
@@ -295,4 +295,9 @@ int options_check_open(const char *id, const struct cove_open_options *o, struct
 		return error_set(err, COVE_E_INVALID,
 				 "keep_stdin_open: is given, but read_only means no stdin");
 	return 0;
+}
+
+int options_check_detach(const struct cove_detach_options *o, struct cove_error *err)
+{
+	return check_id("until_session", o->until_session, err);
 }

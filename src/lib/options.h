@@ -20,6 +20,7 @@ int options_check_exec(const struct cove_exec_options *options, bool buffered,
 		       struct cove_error *err);
 int options_check_open(const char *id, const struct cove_open_options *options,
 		       struct cove_error *err);
+int options_check_detach(const struct cove_detach_options *options, struct cove_error *err);
 
 size_t options_count(const char *const *strings); /* of a NULL-terminated array, or NULL */
 

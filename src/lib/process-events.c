@@ -166,15 +166,11 @@ static void on_started(struct process *p, const Cove__Wire__Started *m)
 		return;
 	}
 	p->was_there = p->options.attaches || m->already_running;
-	uint64_t ends[] = {
-		m->has_stdout_end ? m->stdout_end : m->stdout_offset,
-		m->has_stderr_end ? m->stderr_end : m->stderr_offset,
-	};
-	if (!may_begin(p, 0, m->stdout_offset, ends[0]) ||
-	    !may_begin(p, 1, m->stderr_offset, ends[1]))
+	if (!may_begin(p, 0, m->stdout_offset, m->stdout_end) ||
+	    !may_begin(p, 1, m->stderr_offset, m->stderr_end))
 		return;
-	begin_output(p, 0, m->stdout_offset, ends[0]);
-	begin_output(p, 1, m->stderr_offset, ends[1]);
+	begin_output(p, 0, m->stdout_offset, m->stdout_end);
+	begin_output(p, 1, m->stderr_offset, m->stderr_end);
 	p->tty = m->tty;
 	p->rows = m->tty ? m->rows : 0;
 	p->cols = m->tty ? m->cols : 0;

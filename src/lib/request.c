@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/macro.h"
+#include "lib/exit.h"
 #include "lib/info.h"
 
 /* Lines of progress between two looks at them; more are dropped: they only entertain. */
@@ -36,7 +37,7 @@ static void on_refused(struct call *call, const struct wire_event *event)
 	_cleanup_(wire_message_freep) ProtobufCMessage *m =
 		wire_message_unpack(&cove__wire__failure__descriptor, event->data, event->size);
 	if (m)
-		wire_failure_to_error((const Cove__Wire__Failure *)m, &call->failure);
+		failure_from_message((const Cove__Wire__Failure *)m, &call->failure);
 	else
 		error_set(&call->failure, COVE_E_PROTOCOL, "an answer cannot be read");
 }

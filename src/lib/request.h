@@ -9,7 +9,7 @@
 #include "lib/connection.h"
 
 struct request {
-	uint8_t type; /* WIRE_CREATE, WIRE_INFO, WIRE_STOP, WIRE_WAIT */
+	uint8_t type; /* WIRE_CREATE, WIRE_INFO, WIRE_STOP, WIRE_WAIT, WIRE_DETACH */
 	const ProtobufCMessage *message;
 	uint64_t deadline;
 	void (*progress)(const char *text, void *progress_data); /* called without the lock */

@@ -33,6 +33,8 @@ DEFINE_CLEANUP(cove_sandbox *, cove_sandbox_free)
 #define CREATE_MARGIN_MS 30000
 #define STOP_MARGIN_MS	 60000
 #define KILL_LIMIT_MS	 10000
+/* An answer of the guest's, which may be very busy. */
+#define DETACH_LIMIT_MS 30000
 /* From a supervisor's last word to the end of its process. */
 #define EXIT_LIMIT_MS 5000
 
@@ -52,7 +54,7 @@ _public_ cove_sandbox *cove_sandbox_free(cove_sandbox *sandbox)
 		return NULL;
 	/* The supervisor of an attached sandbox ends when this connection does. */
 	connection_cut(sandbox->connection);
-	if (sandbox->supervisor.child)
+	if (sandbox->attached)
 		supervisor_end(&sandbox->supervisor, deadline_after_ms(KILL_LIMIT_MS));
 	supervisor_done(&sandbox->supervisor);
 	cove_sandbox_info_free(sandbox->info);
@@ -77,14 +79,14 @@ static int make_up_name(char ret[static NAME_MAX_BYTES + 1], struct cove_error *
 	return 0;
 }
 
-static int start_supervisor(cove_sandbox *s, bool detached, struct cove_error *err)
+static int start_supervisor(cove_sandbox *s, struct cove_error *err)
 {
 	int fds[2];
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
 		return error_set_errno(err, COVE_E_SYSTEM, errno, "cannot make a socket");
 	_cleanup_close_ int ours = fds[0], theirs = fds[1];
 
-	int r = supervisor_start(theirs, detached, &s->supervisor, err);
+	int r = supervisor_start(theirs, &s->supervisor, err);
 	if (r < 0)
 		return r;
 	r = connection_new(ours, s->name, &s->connection);
@@ -157,7 +159,8 @@ static int create(cove_sandbox *s, const struct cove_sandbox_options *o, struct 
 		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
 	_cleanup_free_ ProtobufCBinaryData *env = message.env;
 
-	int r = start_supervisor(s, o->detached, err);
+	s->attached = true; /* until there is a sandbox, whatever it is to be */
+	int r = start_supervisor(s, err);
 	if (r < 0)
 		return r;
 	struct request request = {
@@ -174,9 +177,11 @@ static int create(cove_sandbox *s, const struct cove_sandbox_options *o, struct 
 		return died(s, err);
 	if (r < 0)
 		return r;
-	/* Somebody else's child by now; but its pid is known, and that it lives. */
-	if (o->detached)
-		supervisor_watch(s->info->supervisor_pid, &s->supervisor);
+	/* What we have started ends now, and the supervisor is somebody else's child. */
+	supervisor_end(&s->supervisor, deadline_after_ms(EXIT_LIMIT_MS));
+	supervisor_done(&s->supervisor);
+	supervisor_watch(s->info->supervisor_pid, &s->supervisor);
+	s->attached = !o->detached;
 	return 0;
 }
 
@@ -331,6 +336,35 @@ _public_ int cove_sandbox_kill(cove_sandbox *sandbox, struct cove_error *err)
 	Cove__Wire__StopRequest message = COVE__WIRE__STOP_REQUEST__INIT;
 	message.has_kill = message.kill = true;
 	return stop(sandbox, &message, KILL_LIMIT_MS, err);
+}
+
+_public_ int cove_sandbox_detach(cove_sandbox *sandbox, const struct cove_detach_options *options,
+				 struct cove_error *err)
+{
+	struct cove_detach_options o;
+	int r = options_read(&o, sizeof(o), options, "cove_detach_options", err);
+	if (r == 0)
+		r = options_check_detach(&o, err);
+	if (r < 0)
+		return r;
+
+	Cove__Wire__DetachRequest message = COVE__WIRE__DETACH_REQUEST__INIT;
+	message.has_until_session = o.until_session != NULL;
+	message.until_session = wire_string(o.until_session);
+	struct request request = {
+		.type = WIRE_DETACH,
+		.message = &message.base,
+		.deadline = deadline_after_ms(DETACH_LIMIT_MS),
+	};
+	struct cove_sandbox_info *info;
+	r = request_run(sandbox->connection, &request, &info, err);
+	if (r < 0)
+		return r;
+	connection_lock(sandbox->connection);
+	sandbox->attached = false;
+	connection_unlock(sandbox->connection);
+	remember(sandbox, info);
+	return 0;
 }
 
 /* How it ended, when the connection has. */

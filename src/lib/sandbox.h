@@ -2,6 +2,8 @@
 #ifndef LIB_SANDBOX_H
 #define LIB_SANDBOX_H
 
+#include <stdbool.h>
+
 #include <cove/cove.h>
 
 #include "base/name.h"
@@ -11,7 +13,7 @@
 struct cove_sandbox {
 	char name[NAME_MAX_BYTES + 1];
 	struct connection *connection;
-	/* Its process; of an attached sandbox, a child of ours to be reaped. */
+	bool attached; /* was created through this handle, and ends with it */
 	struct supervisor supervisor;
 	/* The last that was heard of it; under the connection's lock. */
 	struct cove_sandbox_info *info;

@@ -53,42 +53,10 @@ static int prepare_attributes(posix_spawnattr_t *attributes)
 	return r;
 }
 
-/*
- * A child that starts the supervisor and ends, so that the supervisor is a child of init's. Signals
- * are blocked meanwhile: the program's handlers have no business in that child.
- */
-static int spawn_orphan(const char *path, const posix_spawn_file_actions_t *files,
-			const posix_spawnattr_t *attributes, char *const *argv)
+static int spawn(const char *path, int fd, pid_t *ret)
 {
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	pid_t child = fork();
-	int r = child < 0 ? errno : 0;
-	if (child == 0) {
-		pid_t pid;
-		_exit(posix_spawn(&pid, path, files, attributes, argv, environ));
-	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (r)
-		return r;
-
-	int status;
-	pid_t reaped;
-	while ((reaped = waitpid(child, &status, 0)) < 0 && errno == EINTR)
-		continue;
-	/*
-	 * A program that ignores SIGCHLD or reaps everything keeps the status from us. If the start
-	 * failed then, the end of the socket says so.
-	 */
-	if (reaped < 0)
-		return 0;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : EAGAIN;
-}
-
-static int spawn(const char *path, int fd, bool detached, pid_t *ret)
-{
-	char *argv[] = { (char *)path, (char *)"--fd", (char *)SUPERVISOR_FD_TEXT, NULL };
+	char *argv[] = { (char *)path, (char *)"--fd", (char *)SUPERVISOR_FD_TEXT,
+			 (char *)"--orphan", NULL };
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
 
@@ -104,14 +72,13 @@ static int spawn(const char *path, int fd, bool detached, pid_t *ret)
 	if (r == 0)
 		r = prepare_attributes(&attributes);
 	if (r == 0)
-		r = detached ? spawn_orphan(path, &files, &attributes, argv)
-			     : posix_spawn(ret, path, &files, &attributes, argv, environ);
+		r = posix_spawn(ret, path, &files, &attributes, argv, environ);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&files);
 	return r;
 }
 
-int supervisor_start(int fd, bool detached, struct supervisor *ret, struct cove_error *err)
+int supervisor_start(int fd, struct supervisor *ret, struct cove_error *err)
 {
 	_cleanup_free_ char *path = NULL;
 	int r = paths_libexec("cove-supervisor", &path);
@@ -120,14 +87,11 @@ int supervisor_start(int fd, bool detached, struct supervisor *ret, struct cove_
 				       "cannot tell where the supervisor is");
 
 	pid_t pid = 0;
-	r = spawn(path, fd, detached, &pid);
+	r = spawn(path, fd, &pid);
 	if (r)
 		return error_set_errno(err,
 				       r == ENOENT || r == EACCES ? COVE_E_MISSING : COVE_E_SYSTEM,
 				       r, "cannot start %s", path);
-	*ret = (struct supervisor)SUPERVISOR_NONE;
-	if (detached)
-		return 0;
 	supervisor_watch(pid, ret);
 	if (ret->pid_fd < 0) { /* no descriptor free: do not start what cannot be reaped */
 		r = errno;
@@ -199,6 +163,6 @@ void supervisor_end(const struct supervisor *s, uint64_t deadline)
 
 void supervisor_done(struct supervisor *s)
 {
-	s->pid_fd = fd_close(s->pid_fd);
-	s->pid = 0;
+	fd_close(s->pid_fd);
+	*s = (struct supervisor)SUPERVISOR_NONE;
 }

@@ -23,10 +23,11 @@ struct supervisor {
 
 /*
  * Starts cove-supervisor with `fd` (which stays the caller's) as its client, in a session of its
- * own, with default signals and nothing else of ours open. As a child; or, detached, as nobody's
- * child, and then *ret is SUPERVISOR_NONE. MISSING when it is not installed.
+ * own, with default signals and nothing else of ours open. *ret is a child that stands for it until
+ * there is a sandbox, and ends then; the supervisor itself is nobody's child, so whoever lets go of the
+ * sandbox has nothing to reap later. MISSING when it is not installed.
  */
-int supervisor_start(int fd, bool detached, struct supervisor *ret, struct cove_error *err);
+int supervisor_start(int fd, struct supervisor *ret, struct cove_error *err);
 
 /* One that is running, by its pid. Leaves *ret at SUPERVISOR_NONE if it is not there any more. */
 void supervisor_watch(pid_t pid, struct supervisor *ret);

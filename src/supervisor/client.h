@@ -20,6 +20,7 @@ enum stream_kind {
 	STREAM_REQUEST,	 /* struct request */
 	STREAM_START,	 /* to the guest, ours: struct machine's */
 	STREAM_SHUTDOWN, /* the same */
+	STREAM_UNTIL,	 /* the same: struct until */
 };
 
 /* What a stream of a link has as userdata begins with this. */

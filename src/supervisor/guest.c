@@ -12,6 +12,7 @@
 #include "supervisor/log.h"
 #include "supervisor/route.h"
 #include "supervisor/sandbox.h"
+#include "supervisor/until.h"
 #include "wire/message.h"
 
 #define ENTROPY_SIZE	64
@@ -167,9 +168,10 @@ static void on_not_ready(struct machine *m, const struct wire_event *event)
 	sandbox_not_ready(m->s, &err);
 }
 
-static int on_own_stream(struct machine *m, const struct stream *stream,
-			 const struct wire_event *event)
+static int on_own_stream(struct machine *m, struct stream *stream, const struct wire_event *event)
 {
+	if (stream->kind == STREAM_UNTIL)
+		return until_from_guest(stream, event, &m->fault);
 	if (event->kind != WIRE_EVENT_MESSAGE)
 		return fault(m, "data on a stream that has none");
 	if (stream->kind == STREAM_START && event->type == WIRE_READY)
@@ -193,7 +195,8 @@ static int on_resync_wanted(struct machine *m)
 	if (s->state != SANDBOX_BOOTING && s->state != SANDBOX_RUNNING)
 		return fault(m, "it lost its place on the link while it started or stopped");
 
-	return wire_link_resync(m->guest.link, new_nonce());
+	int r = wire_link_resync(m->guest.link, new_nonce());
+	return r < 0 ? r : until_resume(s);
 }
 
 static int on_event(struct conn *conn, const struct wire_event *event)

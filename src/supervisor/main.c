@@ -2,8 +2,8 @@
 
 /*
  * cove-supervisor --fd N: one sandbox, from the CREATE that comes through socket N to its end. See
- * docs/architecture.md. Started by libcove; it does not hold on to the creator's terminal, working
- * directory or process group, and it is the creator's connection and process, not its being our
+ * docs/architecture.md. Started by libcove, with --orphan; it does not hold on to the creator's terminal,
+ * working directory or process group, and it is the creator's connection and process, not its being our
  * parent, that an attached sandbox depends on.
  */
 
@@ -27,7 +27,9 @@
 #include "supervisor/doctor.h"
 #include "supervisor/limits.h"
 #include "supervisor/log.h"
+#include "supervisor/orphan.h"
 #include "supervisor/sandbox.h"
+#include "supervisor/until.h"
 
 #define EXIT_USAGE 2
 
@@ -139,9 +141,10 @@ static void on_flush(uv_prepare_t *handle)
 
 static int init(struct supervisor *s)
 {
-	*s = (struct supervisor){ .folder = FOLDER_INIT, .creator_pid_fd = -1 };
+	*s = (struct supervisor){ .folder = FOLDER_INIT, .creator_pid_fd = -1, .up_fd = -1 };
 	list_init(&s->dirty);
 	list_init(&s->clients);
+	list_init(&s->until_asked);
 	transcript_init(&s->console, CONSOLE_KEEP);
 	transcript_init(&s->vmm_stderr, VMM_KEEP);
 	int r = uv_loop_init(&s->loop);
@@ -177,16 +180,19 @@ static void done(struct supervisor *s)
 		;
 	uv_loop_close(&s->loop);
 	fd_close(s->creator_pid_fd);
+	fd_close(s->up_fd);
+	until_free(s->until);
 	spec_free(s->spec);
 	image_free(s->image);
 	transcript_done(&s->console);
 	transcript_done(&s->vmm_stderr);
 }
 
-static int run(int fd)
+static int run(int fd, int up_fd)
 {
 	struct supervisor s;
 	int r = init(&s);
+	s.up_fd = up_fd;
 	if (r >= 0)
 		r = watch_creator(&s, fd);
 	if (r >= 0)
@@ -205,7 +211,7 @@ static int run(int fd)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: cove-supervisor --fd N | --doctor [--json]\n"
+	fprintf(stderr, "usage: cove-supervisor --fd N [--orphan] | --doctor [--json]\n"
 			"libcove starts it; there is nothing to do by hand with --fd.\n");
 	return EXIT_USAGE;
 }
@@ -215,7 +221,8 @@ int main(int argc, char **argv)
 	error_set_origin(COVE_ORIGIN_SUPERVISOR);
 	if (argc >= 2 && !strcmp(argv[1], "--doctor"))
 		return doctor_main(argc, argv);
-	if (argc != 3 || strcmp(argv[1], "--fd") != 0)
+	bool orphan = argc == 4 && !strcmp(argv[3], "--orphan");
+	if ((argc != 3 && !orphan) || strcmp(argv[1], "--fd") != 0)
 		return usage();
 
 	char *end;
@@ -227,12 +234,15 @@ int main(int argc, char **argv)
 		fprintf(stderr, "cove-supervisor: %s is not a socket above 2\n", argv[2]);
 		return EXIT_USAGE;
 	}
+	int up_fd = -1;
 	int r = fd_set_cloexec((int)fd, true);
+	if (r >= 0 && orphan)
+		r = orphan_become((int)fd, &up_fd);
 	if (r >= 0)
 		r = settle();
 	if (r < 0) {
 		fprintf(stderr, "cove-supervisor: %s\n", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	return run((int)fd);
+	return run((int)fd, up_fd);
 }

@@ -12,9 +12,11 @@
 #include "supervisor/limits.h"
 #include "supervisor/log.h"
 #include "supervisor/machine.h"
+#include "supervisor/orphan.h"
 #include "supervisor/request.h"
 #include "supervisor/route.h"
 #include "supervisor/state.h"
+#include "supervisor/until.h"
 #include "wire/message.h"
 
 /* ---- the state ---- */
@@ -110,6 +112,7 @@ static void end(struct supervisor *s, enum cove_end_cause cause, const char *tex
 	if (s->create_error.code == 0)
 		error_set(&s->create_error, COVE_E_BOOT, "%s", s->end_text);
 	answer_create(s);
+	until_refuse_asked(s);
 	uv_timer_stop(&s->progress);
 	uv_timer_stop(&s->heartbeat);
 	uv_update_time(&s->loop); /* what is above may have taken longer than clients have now */
@@ -337,6 +340,7 @@ void sandbox_ready(struct supervisor *s, const char *kernel)
 	uv_timer_start(&s->heartbeat, on_heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
 	set_state(s, SANDBOX_RUNNING);
 	log_line("running after %llu ms", (unsigned long long)(s->boot_us / 1000));
+	s->up_fd = orphan_is_up(s->up_fd);
 	s->creating = false;
 	if (s->creator)
 		request_answer(s->creator, s->create_stream);
@@ -392,7 +396,11 @@ void sandbox_machine_closing(struct supervisor *s)
 
 void sandbox_stop(struct supervisor *s, enum cove_end_cause cause, uint64_t grace_ms)
 {
-	const char *text = cause == COVE_END_CREATOR_GONE ? "its creator ended" : "it was stopped";
+	char text[SESSION_ID_MAX_BYTES + 32] = "it was stopped";
+	if (cause == COVE_END_CREATOR_GONE)
+		snprintf(text, sizeof(text), "its creator ended");
+	else if (cause == COVE_END_SESSION_ENDED)
+		snprintf(text, sizeof(text), "session %s ended", s->until_session);
 	grace_ms = MIN(grace_ms, (uint64_t)STOP_GRACE_MAX_MS);
 	if (s->ending)
 		return;
@@ -408,8 +416,21 @@ void sandbox_stop(struct supervisor *s, enum cove_end_cause cause, uint64_t grac
 	snprintf(s->end_text, sizeof(s->end_text), "%s", text);
 	set_state(s, SANDBOX_STOPPING);
 	set_deadline(s, grace_ms + STOP_MARGIN_MS);
-	if (guest_send_shutdown(s->machine, grace_ms) < 0)
+	if (guest_send_shutdown(s->machine, grace_ms) < 0) {
 		end(s, cause, text);
+		return;
+	}
+	until_refuse_asked(s);
+}
+
+void sandbox_detach(struct supervisor *s)
+{
+	s->spec->detached = true;
+	int r = state_write(s);
+	if (r < 0)
+		log_line("writing the state: %s", strerror(-r));
+	log_line("let go of by its creator%s%s",
+		 *s->until_session ? ", until the end of session " : "", s->until_session);
 }
 
 void sandbox_kill(struct supervisor *s, enum cove_end_cause cause, const char *text)

@@ -27,6 +27,9 @@ void sandbox_machine_closing(struct supervisor *s);
 /* The creator's connection or process has ended. */
 void sandbox_creator_gone(struct supervisor *s);
 
+/* From now on its creator's end is not its own. */
+void sandbox_detach(struct supervisor *s);
+
 /* In order. A second call can only make it shorter. */
 void sandbox_stop(struct supervisor *s, enum cove_end_cause cause, uint64_t grace_ms);
 /* Now. */

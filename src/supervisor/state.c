@@ -50,6 +50,8 @@ static void fill(const struct supervisor *s, Cove__Wire__SandboxInfo *m)
 	SET(created_ns, s->created_ns);
 	SET(boot_us, s->boot_us);
 	SET(stalled, s->stalled && !ended);
+	if (s->until_session[0])
+		SET(until_session, wire_string(s->until_session));
 	m->accelerator = (char *)vmm_accel_name(s->accel.accel);
 	if (s->kernel[0])
 		m->kernel = (char *)s->kernel;

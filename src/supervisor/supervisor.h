@@ -9,6 +9,7 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "base/name.h"
 #include "cove/error.h"
 #include "cove/types.h"
 #include "image/store.h"
@@ -41,6 +42,7 @@ enum sandbox_state {
 
 struct client;
 struct machine;
+struct until;
 
 struct supervisor {
 	uv_loop_t loop;
@@ -53,6 +55,7 @@ struct supervisor {
 	uv_poll_t creator_poll; /* on creator_pid_fd */
 	uv_poll_t listen_poll;
 	int creator_pid_fd;
+	int up_fd;	   /* for orphan_is_up() */
 	struct list dirty; /* connections that may have something to write */
 
 	enum sandbox_state state;
@@ -72,6 +75,10 @@ struct supervisor {
 	uint32_t create_stream;
 	bool creating; /* create_stream awaits its answer */
 	struct cove_error create_error;
+
+	struct until *until;	 /* with the end of this session it ends, too; NULL: with none */
+	struct list until_asked; /* the same, of clients who wait for the guest's answer */
+	char until_session[SESSION_ID_MAX_BYTES + 1]; /* its id, also when it has ended; or "" */
 
 	uint64_t requested_ns; /* CLOCK_MONOTONIC of CREATE */
 	uint64_t created_ns;   /* CLOCK_REALTIME */

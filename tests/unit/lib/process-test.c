@@ -511,6 +511,8 @@ static void script_resumed(struct fake *f)
 	e.stdin_offset = 3;
 	e.has_stdout_offset = true;
 	e.stdout_offset = 4;
+	e.has_stdout_end = true;
+	e.stdout_end = 4;
 	fake_send(f, stream, WIRE_STARTED, &e.base);
 	fake_data(f, stream, WIRE_STDOUT, 4, "456789", 6);
 

@@ -149,7 +149,7 @@ int exec_start(cove_sandbox *sandbox, const struct exec_command *command,
 	       const struct cove_exec_options *options, struct process **ret,
 	       struct cove_error *err)
 {
-	if (!command->argv || !command->argv[0])
+	if (!command->argv || (!command->argv[0] && !command->typed_to))
 		return error_set(err, COVE_E_INVALID,
 				 command->shell ? "script: it is NULL"
 						: "argv: there is no command in it");

@@ -20,7 +20,8 @@ struct exec_request {
 /* What is to be run; borrowed, and so is what the options point to. */
 struct exec_command {
 	const char *const *argv;
-	bool shell;    /* argv is one script */
+	bool shell;    /* argv is one script, or empty for a shell that is typed to */
+	bool typed_to; /* it may be */
 	bool buffered; /* for cove_exec(): no PIPE, and nothing is copied */
 };
 

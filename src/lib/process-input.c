@@ -196,6 +196,14 @@ int process_stdin_try_write(struct process *p, const void *data, size_t n, size_
 	return r;
 }
 
+size_t process_stdin_waiting(struct process *p)
+{
+	connection_lock(p->connection);
+	size_t n = p->buffered.size;
+	connection_unlock(p->connection);
+	return n;
+}
+
 int process_stdin_close(struct process *p, struct cove_error *err)
 {
 	int r = 0;

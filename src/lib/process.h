@@ -112,6 +112,8 @@ int process_sync(struct process *p, uint64_t deadline, struct cove_error *err);
 int process_stdin_write(struct process *p, const void *data, size_t n, struct cove_error *err);
 int process_stdin_try_write(struct process *p, const void *data, size_t n, size_t *ret,
 			    struct cove_error *err);
+/* How much of that is waiting for the command to read. */
+size_t process_stdin_waiting(struct process *p);
 int process_stdin_close(struct process *p, struct cove_error *err);
 /* Waits until what was written has arrived in the guest. TIMEOUT. */
 int process_stdin_flush(struct process *p, uint64_t deadline, struct cove_error *err);

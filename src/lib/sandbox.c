@@ -42,10 +42,19 @@ static cove_sandbox *new_handle(const char *name)
 {
 	cove_sandbox *s = calloc(1, sizeof(*s));
 	if (s) {
-		s->supervisor = (struct supervisor)SUPERVISOR_NONE;
+		s->supervisor = s->child = (struct supervisor)SUPERVISOR_NONE;
 		snprintf(s->name, sizeof(s->name), "%s", name);
 	}
 	return s;
+}
+
+/* Waits for its process, which is killed at the deadline, and reaps who stands for it. */
+static void end_supervisor(cove_sandbox *s, uint64_t deadline)
+{
+	supervisor_end(&s->supervisor, deadline);
+	if (s->supervisor.pid_fd >= 0) /* that one goes by itself, now */
+		deadline = deadline_after_ms(EXIT_LIMIT_MS);
+	supervisor_end(&s->child, deadline);
 }
 
 _public_ cove_sandbox *cove_sandbox_free(cove_sandbox *sandbox)
@@ -55,8 +64,9 @@ _public_ cove_sandbox *cove_sandbox_free(cove_sandbox *sandbox)
 	/* The supervisor of an attached sandbox ends when this connection does. */
 	connection_cut(sandbox->connection);
 	if (sandbox->attached)
-		supervisor_end(&sandbox->supervisor, deadline_after_ms(KILL_LIMIT_MS));
+		end_supervisor(sandbox, deadline_after_ms(KILL_LIMIT_MS));
 	supervisor_done(&sandbox->supervisor);
+	supervisor_done(&sandbox->child);
 	cove_sandbox_info_free(sandbox->info);
 	free(sandbox);
 	return NULL;
@@ -86,7 +96,7 @@ static int start_supervisor(cove_sandbox *s, struct cove_error *err)
 		return error_set_errno(err, COVE_E_SYSTEM, errno, "cannot make a socket");
 	_cleanup_close_ int ours = fds[0], theirs = fds[1];
 
-	int r = supervisor_start(theirs, &s->supervisor, err);
+	int r = supervisor_start(theirs, &s->child, err);
 	if (r < 0)
 		return r;
 	r = connection_new(ours, s->name, &s->connection);
@@ -139,7 +149,7 @@ static int died(cove_sandbox *s, struct cove_error *err)
 	if (*text)
 		return error_set(err, COVE_E_BOOT, "the sandbox %s did not come up: %s", s->name,
 				 text);
-	supervisor_wait(&s->supervisor, deadline_after_ms(EXIT_LIMIT_MS), &status);
+	supervisor_wait(&s->child, deadline_after_ms(EXIT_LIMIT_MS), &status);
 	if (WIFSIGNALED(status))
 		return error_set(
 			err, COVE_E_BOOT,
@@ -150,6 +160,12 @@ static int died(cove_sandbox *s, struct cove_error *err)
 	return error_set(err, COVE_E_BOOT,
 			 "the supervisor of %s ended before the sandbox was up, with status %d",
 			 s->name, WEXITSTATUS(status));
+}
+
+/* Of a sandbox that was let go of: its child of ours ends, and the supervisor is somebody else's. */
+static void reap_stand_in(cove_sandbox *s)
+{
+	supervisor_end(&s->child, deadline_after_ms(EXIT_LIMIT_MS));
 }
 
 static int create(cove_sandbox *s, const struct cove_sandbox_options *o, struct cove_error *err)
@@ -177,11 +193,10 @@ static int create(cove_sandbox *s, const struct cove_sandbox_options *o, struct 
 		return died(s, err);
 	if (r < 0)
 		return r;
-	/* What we have started ends now, and the supervisor is somebody else's child. */
-	supervisor_end(&s->supervisor, deadline_after_ms(EXIT_LIMIT_MS));
-	supervisor_done(&s->supervisor);
 	supervisor_watch(s->info->supervisor_pid, &s->supervisor);
 	s->attached = !o->detached;
+	if (o->detached)
+		reap_stand_in(s);
 	return 0;
 }
 
@@ -301,14 +316,14 @@ static int stop(cove_sandbox *s, const Cove__Wire__StopRequest *message, uint64_
 	/* A kill does not need the supervisor's consent: the machine dies with it. */
 	if ((r == COVE_E_TIMEOUT || r == COVE_E_LOST) && message->kill &&
 	    s->supervisor.pid_fd >= 0) {
-		supervisor_end(&s->supervisor, 0);
+		end_supervisor(s, 0);
 		return 0;
 	}
 	/* When its process is gone, so are its folder and its hold on the name. */
 	if (r == 0) {
 		uint64_t deadline = deadline_after_ms(EXIT_LIMIT_MS);
 		read_to_end(s->connection, deadline);
-		supervisor_end(&s->supervisor, deadline);
+		end_supervisor(s, deadline);
 	}
 	return r;
 }
@@ -364,6 +379,7 @@ _public_ int cove_sandbox_detach(cove_sandbox *sandbox, const struct cove_detach
 	sandbox->attached = false;
 	connection_unlock(sandbox->connection);
 	remember(sandbox, info);
+	reap_stand_in(sandbox);
 	return 0;
 }
 

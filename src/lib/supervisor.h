@@ -23,9 +23,9 @@ struct supervisor {
 
 /*
  * Starts cove-supervisor with `fd` (which stays the caller's) as its client, in a session of its
- * own, with default signals and nothing else of ours open. *ret is a child that stands for it until
- * there is a sandbox, and ends then; the supervisor itself is nobody's child, so whoever lets go of the
- * sandbox has nothing to reap later. MISSING when it is not installed.
+ * own, with default signals and nothing else of ours open. *ret is a child that stands for it: ends
+ * with it, in the same way, or when the sandbox is let go of, so that there is nothing to reap later.
+ * MISSING when it is not installed.
  */
 int supervisor_start(int fd, struct supervisor *ret, struct cove_error *err);
 

@@ -141,7 +141,7 @@ static void on_flush(uv_prepare_t *handle)
 
 static int init(struct supervisor *s)
 {
-	*s = (struct supervisor){ .folder = FOLDER_INIT, .creator_pid_fd = -1, .up_fd = -1 };
+	*s = (struct supervisor){ .folder = FOLDER_INIT, .creator_pid_fd = -1, .stand_in_fd = -1 };
 	list_init(&s->dirty);
 	list_init(&s->clients);
 	list_init(&s->until_asked);
@@ -180,7 +180,7 @@ static void done(struct supervisor *s)
 		;
 	uv_loop_close(&s->loop);
 	fd_close(s->creator_pid_fd);
-	fd_close(s->up_fd);
+	fd_close(s->stand_in_fd);
 	until_free(s->until);
 	spec_free(s->spec);
 	image_free(s->image);
@@ -188,11 +188,11 @@ static void done(struct supervisor *s)
 	transcript_done(&s->vmm_stderr);
 }
 
-static int run(int fd, int up_fd)
+static int run(int fd, int stand_in_fd)
 {
 	struct supervisor s;
 	int r = init(&s);
-	s.up_fd = up_fd;
+	s.stand_in_fd = stand_in_fd;
 	if (r >= 0)
 		r = watch_creator(&s, fd);
 	if (r >= 0)
@@ -234,15 +234,15 @@ int main(int argc, char **argv)
 		fprintf(stderr, "cove-supervisor: %s is not a socket above 2\n", argv[2]);
 		return EXIT_USAGE;
 	}
-	int up_fd = -1;
+	int stand_in_fd = -1;
 	int r = fd_set_cloexec((int)fd, true);
 	if (r >= 0 && orphan)
-		r = orphan_become((int)fd, &up_fd);
+		r = orphan_start((int)fd, &stand_in_fd);
 	if (r >= 0)
 		r = settle();
 	if (r < 0) {
 		fprintf(stderr, "cove-supervisor: %s\n", strerror(-r));
 		return EXIT_FAILURE;
 	}
-	return run((int)fd, up_fd);
+	return run((int)fd, stand_in_fd);
 }

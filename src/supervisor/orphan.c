@@ -27,10 +27,10 @@ static void end_likewise(int status)
 static void stand_for(pid_t supervisor, int fd) __attribute__((noreturn));
 static void stand_for(pid_t supervisor, int fd)
 {
-	char up;
+	char let_go;
 	ssize_t n;
 	int status = 0;
-	while ((n = read(fd, &up, 1)) < 0 && errno == EINTR)
+	while ((n = read(fd, &let_go, 1)) < 0 && errno == EINTR)
 		continue;
 	if (n > 0)
 		_exit(0);
@@ -39,7 +39,7 @@ static void stand_for(pid_t supervisor, int fd)
 	end_likewise(status);
 }
 
-int orphan_become(int socket, int *ret_fd)
+int orphan_start(int socket, int *ret_fd)
 {
 	int fds[2];
 	pid_t parent = getpid();
@@ -65,7 +65,7 @@ int orphan_become(int socket, int *ret_fd)
 	return 0;
 }
 
-int orphan_is_up(int fd)
+int orphan_let_go(int fd)
 {
 	if (fd < 0)
 		return -1;

@@ -340,7 +340,8 @@ void sandbox_ready(struct supervisor *s, const char *kernel)
 	uv_timer_start(&s->heartbeat, on_heartbeat, HEARTBEAT_MS, HEARTBEAT_MS);
 	set_state(s, SANDBOX_RUNNING);
 	log_line("running after %llu ms", (unsigned long long)(s->boot_us / 1000));
-	s->up_fd = orphan_is_up(s->up_fd);
+	if (s->spec->detached)
+		s->stand_in_fd = orphan_let_go(s->stand_in_fd);
 	s->creating = false;
 	if (s->creator)
 		request_answer(s->creator, s->create_stream);
@@ -426,6 +427,7 @@ void sandbox_stop(struct supervisor *s, enum cove_end_cause cause, uint64_t grac
 void sandbox_detach(struct supervisor *s)
 {
 	s->spec->detached = true;
+	s->stand_in_fd = orphan_let_go(s->stand_in_fd);
 	int r = state_write(s);
 	if (r < 0)
 		log_line("writing the state: %s", strerror(-r));

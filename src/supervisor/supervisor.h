@@ -55,7 +55,7 @@ struct supervisor {
 	uv_poll_t creator_poll; /* on creator_pid_fd */
 	uv_poll_t listen_poll;
 	int creator_pid_fd;
-	int up_fd;	   /* for orphan_is_up() */
+	int stand_in_fd;   /* for orphan_let_go() */
 	struct list dirty; /* connections that may have something to write */
 
 	enum sandbox_state state;

@@ -328,7 +328,7 @@ cove_sandbox *fake_start(struct fake *f, void (*script)(struct fake *f), void *d
 
 	cove_sandbox *s = calloc(1, sizeof(*s));
 	CHECK(s);
-	s->supervisor = (struct supervisor)SUPERVISOR_NONE;
+	s->supervisor = s->child = (struct supervisor)SUPERVISOR_NONE;
 	strcpy(s->name, "fake");
 	CHECK_OK(connection_new(fds[0], "fake", &s->connection));
 	/* Signals are for the test. */

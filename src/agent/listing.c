@@ -18,6 +18,11 @@
 /* More words than anybody reads in a list. */
 #define LISTING_ARGV_WORDS 64
 
+/* Besides argv's bytes an entry has ids, numbers, and what encodes them. */
+_Static_assert(LISTING_BATCH_SESSIONS * (SESSION_ARGV_MAX + 4u * LISTING_ARGV_WORDS + 512) <
+		       WIRE_MESSAGE_MAX,
+	       "a message of a list can be sent");
+
 struct listing {
 	struct list in_agent;
 	uint32_t stream;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* FLUSH: whether stdin has come, said once, in every way that it can end. */
 #include <errno.h>
-#include <signal.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/fd.h"
 #include "cove/cove.h"
 #include "harness/agent-client.h"
 #include "harness/tap.h"
@@ -23,15 +26,23 @@ static struct agent_stream *attach(struct agent_client *c, const char *id, bool 
 	return agent_attach(c, &m);
 }
 
-/* A command that waits until it is told to go on, and then does that. */
-static struct agent_stream *start_stopped(struct agent_client *c, const char *id, const char *then)
+/* A command that does not read its stdin until go_on(), and then does that. */
+static struct agent_stream *start_waiting(struct agent_client *c, const char *id, const char *then)
 {
-	char script[200];
-	snprintf(script, sizeof(script), "echo up; kill -STOP $$; %s", then);
+	char script[300];
+	CHECK_SYS(mkfifo(tap_path("%s", id), 0600));
+	snprintf(script, sizeof(script), "echo up; read x <%s; %s", tap_path("%s", id), then);
 	struct agent_run run = { .id = id, .pipe = true, .open = true };
 	struct agent_stream *s = agent_sh(c, script, &run);
 	AGENT_UNTIL(c, s->out[0].size == 3);
 	return s;
+}
+
+static void go_on(const char *id)
+{
+	_cleanup_close_ int fd = open(tap_path("%s", id), O_WRONLY | O_CLOEXEC);
+	CHECK_SYS(fd);
+	CHECK_OK(fd_write_full(fd, "\n", 1));
 }
 
 static void check_pending(struct agent_stream *s, unsigned acks)
@@ -87,7 +98,7 @@ static void test_arrives(void)
 static void test_waits_for_the_reader(void)
 {
 	struct agent_client *c = agent_client_start(NULL);
-	struct agent_stream *s = start_stopped(c, "stopped", "exec cat");
+	struct agent_stream *s = start_waiting(c, "stopped", "exec cat");
 	struct agent_stream *other = attach(c, "stopped", true);
 	agent_wait_started(other);
 	s->out[0].discard = true;
@@ -104,7 +115,7 @@ static void test_waits_for_the_reader(void)
 	check_refused(s, COVE_E_LIMIT, EBUSY);
 	CHECK_INT(agent_flush(other, 0), ==, 0);
 	check_pending(s, 2);
-	CHECK_INT(agent_signal(other, SIGCONT), ==, 0);
+	go_on(s->session);
 	agent_wait_acks(s, 3);
 	CHECK_INT(s->last_ack, ==, 2);
 	CHECK_INT(s->ack_error.code, ==, 0);
@@ -118,13 +129,13 @@ static void test_then_leave(void)
 {
 	enum { N = 200000 };
 	struct agent_client *c = agent_client_start(NULL);
-	struct agent_stream *s = start_stopped(c, "left", "head -c 200000 | wc -c; exec cat");
+	struct agent_stream *s = start_waiting(c, "left", "head -c 200000 | wc -c; exec cat");
 	agent_write(s, bytes, N, false);
 	CHECK_INT(agent_flush(s, N), ==, 0);
 	agent_close(s);
 	s = attach(c, "left", true);
 	agent_wait_started(s);
-	CHECK_INT(agent_signal(s, SIGCONT), ==, 0);
+	go_on(s->session);
 	AGENT_UNTIL(c, s->out[0].data && strstr((char *)s->out[0].data, "200000\n"));
 	/* And its stdin is open still. */
 	agent_write(s, "more\n", 5, true);
@@ -155,7 +166,7 @@ static void test_not_read(void)
 	CHECK_INT(agent_kill(s), ==, 0);
 
 	/* It stops reading when some of it has come. */
-	s = start_stopped(c, "deafened", "exec <&-; echo closed; exec sleep 600");
+	s = start_waiting(c, "deafened", "exec <&-; echo closed; exec sleep 600");
 	other = attach(c, "deafened", true);
 	struct agent_stream *idle = attach(c, "deafened", true);
 	agent_wait_started(other);
@@ -164,7 +175,7 @@ static void test_not_read(void)
 	agent_send_flush(s, MUCH);
 	agent_send_flush(idle, 5);
 	check_pending(s, 0);
-	CHECK_INT(agent_signal(other, SIGCONT), ==, 0);
+	go_on(s->session);
 	agent_wait_acks(s, 1);
 	agent_wait_acks(idle, 1);
 	check_refused(s, COVE_E_SYSTEM, EPIPE);
@@ -179,7 +190,7 @@ static void test_closed_in_order(void)
 	struct agent_client *c = agent_client_start(NULL);
 	for (int i = 0; i < 2; i++) {
 		/* With bytes that wait, or none: the end is behind them, or has been. */
-		struct agent_stream *s = start_stopped(c, i ? "b" : "a", "exec cat");
+		struct agent_stream *s = start_waiting(c, i ? "b" : "a", "exec cat");
 		struct agent_stream *other = attach(c, s->session, true);
 		agent_wait_started(other);
 		agent_send_flush(other, 1);
@@ -189,7 +200,7 @@ static void test_closed_in_order(void)
 		CHECK_INT(agent_flush(s, i ? 100000 : 0), ==, 0);
 		/* Not beyond one's own end either. */
 		CHECK_INT(agent_flush(s, 100001), ==, COVE_E_SYSTEM);
-		CHECK_INT(agent_signal(other, SIGCONT), ==, 0);
+		go_on(s->session);
 		agent_wait_end(s);
 		CHECK_INT(s->code, ==, 0);
 		agent_wait_end(other);
@@ -240,7 +251,7 @@ static void test_denied(void)
 static void test_dropped(void)
 {
 	struct agent_client *c = agent_client_start(NULL);
-	struct agent_stream *s = start_stopped(c, "drop", "exec cat");
+	struct agent_stream *s = start_waiting(c, "drop", "exec cat");
 	unsigned fds = agent_count_fds(c);
 	for (int i = 0; i < 100; i++) {
 		struct agent_stream *other = attach(c, "drop", true);
@@ -253,7 +264,7 @@ static void test_dropped(void)
 	s = attach(c, "drop", true);
 	agent_wait_started(s);
 	CHECK_INT(agent_count_fds(c), ==, fds);
-	CHECK_INT(agent_signal(s, SIGCONT), ==, 0);
+	go_on(s->session);
 	agent_write(s, "fine\n", 5, true);
 	CHECK_INT(agent_flush(s, 5), ==, 0);
 	agent_wait_end(s);

@@ -37,6 +37,8 @@ struct session {
 static struct wire_link *the_link;
 static int the_fd;
 static uint32_t flooded; /* the stream of "acks" */
+static uint32_t viewed;	 /* the last stream of ATTACH that was accepted */
+static unsigned attaches;
 
 static const char *mode(void)
 {
@@ -182,6 +184,10 @@ static void run(struct session *session, const char *command, const char *argume
 		send_big(stream);
 	else if (!strcmp(command, "exit"))
 		send_exited(session, 0, 0, 0);
+	else if (!strcmp(command, "attaches"))
+		send_exited(session, 0, (int32_t)attaches, 0);
+	else if (!strcmp(command, "end") && viewed)
+		send_exited(&(struct session){ .stream = viewed }, 0, 0, 1);
 	else if (!strcmp(command, "cat"))
 		session->echoes = true;
 	else if (!strcmp(command, "gaps"))
@@ -225,6 +231,65 @@ static void on_exec(const struct wire_event *event)
 	wire_message_free(m);
 }
 
+/* ---- looking at sessions ---- */
+
+/* A byte that nobody wants. */
+static void send_byte(uint32_t stream)
+{
+	uint8_t frame[WIRE_HEADER_SIZE + 9] = { 0 };
+	struct wire_header h = { .length = 9, .type = WIRE_DATA, .stream = stream };
+	h.flags = WIRE_STDOUT;
+	wire_header_encode(&h, frame);
+	flush();
+	send_raw(frame, sizeof(frame));
+}
+
+static void refuse(uint32_t stream, int code)
+{
+	struct cove_error err;
+	error_set_origin(COVE_ORIGIN_GUEST);
+	error_set(&err, code, "no session");
+	check(wire_send_failure(the_link, stream, WIRE_FAILED, &err));
+}
+
+/* What is done with the session is its id. */
+static void on_attach(const struct wire_event *event)
+{
+	ProtobufCMessage *m =
+		wire_message_unpack(&cove__wire__attach__descriptor, event->data, event->size);
+	if (!m)
+		_exit(1);
+	const Cove__Wire__Attach *attach = (const Cove__Wire__Attach *)m;
+	_cleanup_free_ char *id = NULL;
+	uint32_t stream = event->stream;
+	struct session session = { .stream = stream };
+	check(wire_bytes_to_string(&attach->id, &id));
+	check(attach->lossy && !attach->write ? 0 : -EPROTO);
+	attaches++;
+	bool again = attaches > 1;
+	if (!strcmp(id, "none") || (!strcmp(id, "vanishes") && again)) {
+		refuse(stream, COVE_E_NOT_FOUND);
+	} else if (!strcmp(id, "gone")) {
+		refuse(stream, COVE_E_GONE);
+	} else if (!strcmp(id, "rude")) {
+		send_exited(&session, 0, 0, 0);
+	} else if (strcmp(id, "silent") != 0) {
+		Cove__Wire__Started started = COVE__WIRE__STARTED__INIT;
+		started.id = wire_bytes(attach->id.data, attach->id.len);
+		started.pid = 1;
+		check(wire_send_message(the_link, stream, WIRE_STARTED, &started.base));
+		send_byte(stream);
+		viewed = stream;
+		if (!strcmp(id, "failing"))
+			refuse(stream, COVE_E_LIMIT);
+		if (!strcmp(id, "ended"))
+			send_exited(&session, 0, 0, 1);
+		if (!strcmp(id, "twice"))
+			check(wire_send_message(the_link, stream, WIRE_STARTED, &started.base));
+	}
+	wire_message_free(m);
+}
+
 /* ---- what comes in ---- */
 
 static void on_start(uint32_t stream)
@@ -250,6 +315,11 @@ static void on_message(const struct wire_event *event)
 		break;
 	case WIRE_EXEC:
 		on_exec(event);
+		break;
+	case WIRE_ATTACH:
+		on_attach(event);
+		break;
+	case WIRE_MUTE:
 		break;
 	case WIRE_KILL:
 		send_ack(event->stream, 1);
@@ -287,6 +357,8 @@ static void on_event(const struct wire_event *event)
 		dprintf(STDERR_FILENO, "closed %u\n", event->stream);
 		if (flooded == event->stream)
 			flooded = 0;
+		if (viewed == event->stream)
+			viewed = 0;
 		if (session)
 			buffer_done(&session->echo);
 		free(session);

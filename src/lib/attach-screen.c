@@ -162,20 +162,13 @@ static enum verdict execute(struct attach_screen *s, uint8_t byte)
 /* The second byte after ESC; or a C1 control, which is the same. */
 static enum verdict escape_final(struct attach_screen *s, uint8_t byte)
 {
-	if (s->control.n_intermediates == 0) {
-		switch (byte) {
-		case '[':
-			return begin(s, SCREEN_CONTROL);
-		case ']':
-		case 'P':
-		case 'X':
-		case '^':
-		case '_':
-			s->string = byte;
-			return begin(s, SCREEN_STRING);
-		case 'Z': /* DECID */
-			return end_sequence(s, true);
-		}
+	bool begins = memchr("[]PX^_", byte, 6) != NULL;
+	/* With an intermediate it is nothing, but some terminals take it for what it looks like. */
+	if (byte == 'Z' /* DECID */ || (begins && s->control.n_intermediates > 0))
+		return end_sequence(s, true);
+	if (begins) {
+		s->string = byte;
+		return begin(s, byte == '[' ? SCREEN_CONTROL : SCREEN_STRING);
 	}
 	if (s->control.n_intermediates <= 1)
 		attach_modes_escape(&s->modes, s->control.intermediate, byte);
@@ -268,6 +261,8 @@ static enum verdict string(struct attach_screen *s, uint8_t byte)
 {
 	if (byte == CAN || byte == SUB)
 		return end_sequence(s, false);
+	if (byte == ENQ) /* to be sure: not all agree where a string is */
+		return VERDICT_OMIT;
 	if (byte == BEL && s->string == ']')
 		return end_sequence(s, is_string_question(s, 0));
 	if (byte == ESC || byte == 0xc2)

@@ -15,6 +15,16 @@
 
 /* ---- other processes ---- */
 
+/* Commands of the sandbox "a" find the test's folder in $DIR. */
+static cove_sandbox *create_with_folder(void)
+{
+	struct cove_sandbox_options options = COVE_SANDBOX_OPTIONS_INIT;
+	char variable[4096];
+	snprintf(variable, sizeof(variable), "DIR=%s", tap_dir());
+	options.env = (const char *const[]){ variable, NULL };
+	return box_create("a", &options);
+}
+
 /* Runs it in a process with a connection of its own to the sandbox "a". */
 static pid_t in_child(void (*run)(cove_sandbox *s, int n), int n)
 {
@@ -245,9 +255,8 @@ static void flush_and_leave(cove_sandbox *s, int n)
 	struct cove_error err = COVE_ERROR_INIT;
 	char id[32];
 	snprintf(id, sizeof(id), "job-%d", n);
-	cove_process *p =
-		box_stream(s, "while ! [ -e \"$COVE_HOME/go\" ]; do sleep 0.01; done; wc -c",
-			   EXEC(.id = id, PIPE_MODE, .keep_stdin_open = true));
+	cove_process *p = box_stream(s, "while ! [ -e \"$DIR/go\" ]; do sleep 0.01; done; wc -c",
+				     EXEC(.id = id, PIPE_MODE, .keep_stdin_open = true));
 	cove_stdin *in = cove_process_take_stdin(p);
 	write_all(in, bytes, sizeof(bytes));
 	CHECK_COVE(cove_stdin_flush(in, 10000, &err), &err);
@@ -257,10 +266,10 @@ static void test_flush(void)
 {
 	enum { JOBS = 8 };
 	struct cove_error err = COVE_ERROR_INIT;
-	cove_sandbox *s = box_create("a", NULL);
+	cove_sandbox *s = create_with_folder();
 	for (int i = 0; i < JOBS; i++)
 		child_ends(in_child(flush_and_leave, i));
-	cove_output *out = box_shell(s, "touch \"$COVE_HOME/go\"", NULL);
+	cove_output *out = box_shell(s, "touch \"$DIR/go\"", NULL);
 	cove_output_free(out);
 	for (int i = 0; i < JOBS; i++) {
 		char id[32];
@@ -321,7 +330,7 @@ static void race(cove_sandbox *s, int n)
 	char id[32], text[64];
 	cove_output *out;
 	snprintf(id, sizeof(id), "race-%d", n);
-	CHECK_COVE(cove_shell(s, "echo run >>\"$COVE_HOME/runs\"; echo $$; seq 1 1000; exit 9",
+	CHECK_COVE(cove_shell(s, "echo run >>\"$DIR/runs\"; echo $$; seq 1 1000; exit 9",
 			      EXEC(.id = id), &out, &err),
 		   &err);
 	CHECK_INT(out->exit.code, ==, 9);
@@ -337,7 +346,7 @@ static void test_race(void)
 {
 	int fds[2];
 	struct cove_error err = COVE_ERROR_INIT;
-	cove_sandbox *s = box_create("a", NULL);
+	cove_sandbox *s = create_with_folder();
 	for (int i = 0; i < RACES; i++) {
 		char text[256] = "", id[32];
 		CHECK_SYS(pipe(fds));
@@ -355,7 +364,7 @@ static void test_race(void)
 		snprintf(id, sizeof(id), "race-%d", i);
 		CHECK_COVE(cove_session_collect(s, id, NULL, &err), &err);
 	}
-	cove_output *out = box_shell(s, "wc -l <\"$COVE_HOME/runs\"", NULL);
+	cove_output *out = box_shell(s, "wc -l <\"$DIR/runs\"", NULL);
 	CHECK_INT(atoi(out->stdout_data), ==, RACES);
 	cove_output_free(out);
 	box_stop(s);

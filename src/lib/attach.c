@@ -301,7 +301,7 @@ _public_ int cove_attach_session(cove_sandbox *sandbox, const char *id,
 	target.open.lossy = o.lossy;
 	target.open.read_only = o.read_only;
 	target.open.flags = COVE_EXEC_NONBLOCK;
-	target.open.keep_stdin_open = true;
+	target.open.keep_stdin_open = !o.read_only;
 	r = options_check_open(id, &target.open, err);
 	return r < 0 ? r : run(sandbox, &target, &o, ret, err);
 }

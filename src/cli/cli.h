@@ -34,6 +34,12 @@ struct cli_list {
 
 #define CLI_RLIMITS 16 /* one of each kind; the same kind again replaces it */
 
+/* Where the output of a session begins. */
+struct cli_since {
+	enum cove_open_from from;
+	uint64_t stdout_offset, stderr_offset;
+};
+
 /*
  * All options of all commands. Strings are borrowed from argv. A value that was not given is zero,
  * which is "the default" to the library, except where CLI_VALUES_INIT says otherwise.
@@ -64,6 +70,9 @@ struct cli_values {
 	struct cove_rlimit rlimits[CLI_RLIMITS];
 	size_t n_rlimits;
 	bool interactive;
+	bool tty;
+	bool detach;
+	struct cli_list detach_keys; /* each a sequence, or several */
 	uint64_t output_limit_bytes; /* 0: none */
 	uint64_t output_policy;
 	uint64_t linger_ms;
@@ -73,6 +82,13 @@ struct cli_values {
 	uint64_t replay_bytes;
 	const char *id;
 	uint64_t signal; /* of `cove kill`; 0: kill everything */
+
+	/* sessions */
+	struct cli_since since;
+	bool only_look;
+	bool lossy;
+	bool follow;
+	bool collect;
 
 	/* the rest */
 	bool json;
@@ -108,6 +124,8 @@ enum cli_kind {
 	CLI_ENV,      /* struct cli_list: K=V, or K for the value it has here */
 	CLI_ENV_FILE, /* struct cli_list: a file of such lines */
 	CLI_RLIMIT,   /* values.rlimits */
+	CLI_LIST,     /* struct cli_list: anything, also nothing; may be repeated */
+	CLI_SINCE,    /* struct cli_since: OFFSET[:OFFSET], start or now */
 };
 
 struct cli_option {
@@ -157,6 +175,7 @@ enum cli_operand {
 	CLI_OPERAND_NONE,
 	CLI_OPERAND_IMAGE,
 	CLI_OPERAND_SANDBOX,
+	CLI_OPERAND_SESSION, /* a sandbox, then one of its sessions */
 	CLI_OPERAND_COMMAND, /* one of ours */
 	CLI_OPERAND_FILE,
 };
@@ -174,8 +193,9 @@ struct cli_command {
 	const struct cli_group *groups[5]; /* besides the common one; NULL-terminated */
 	/* Options end at the first operand: what follows it belongs to the command in the guest. */
 	bool command_follows;
-	const char *needs[3]; /* the operands that must be there, "an image"; NULL-terminated */
-	int max_operands;     /* -1: any number */
+	const char *needs[3];  /* the operands that must be there, "an image"; NULL-terminated */
+	int terminal_operands; /* with so many, and no more, it is interactive: -it; 0: never */
+	int max_operands;      /* -1: any number */
 	enum cli_operand operand;
 	const char *const *words;		      /* what the operand may be; or NULL */
 	const struct cli_command *const *subcommands; /* NULL-terminated; then there is no run */
@@ -183,7 +203,8 @@ struct cli_command {
 };
 
 /* Each in its file, cmd-NAME.c. */
-extern const struct cli_command cmd_run, cmd_exec, cmd_shell, cmd_kill, cmd_wait;
+extern const struct cli_command cmd_run, cmd_exec, cmd_shell;
+extern const struct cli_command cmd_attach, cmd_sessions, cmd_logs, cmd_kill, cmd_wait;
 extern const struct cli_command cmd_create, cmd_ls, cmd_inspect, cmd_stop, cmd_rm;
 extern const struct cli_command cmd_image;
 extern const struct cli_command cmd_doctor, cmd_completion, cmd_help, cmd_version;
@@ -228,6 +249,7 @@ int cli_value_size(const char *text, uint64_t *ret);
 int cli_value_duration_ms(const char *text, uint64_t *ret);
 int cli_value_signal(const char *text, uint64_t *ret);
 int cli_value_rlimit(const char *text, struct cove_rlimit *ret);
+int cli_value_since(const char *text, struct cli_since *ret);
 extern const char *const cli_rlimit_names[CLI_RLIMITS];
 /* "512M", where that is exact. */
 void cli_size_text(uint64_t bytes, char *buffer, size_t size);
@@ -263,6 +285,21 @@ int cli_fail_error(const struct cli_command *command, const struct cove_error *e
 /* Flushes stdout: `status`, or 125 with a message when something could not be written. */
 int cli_finish(const struct cli_command *command, int status);
 
+/* No byte of it moves the cursor any more, or makes a terminal answer. */
+void cli_make_harmless(char *text);
+
+/*
+ * A table on stdout, of columns as wide as what is in them. `fill` writes the cells of item i, and is
+ * called twice for each.
+ */
+#define CLI_CELL_BYTES	  128
+#define CLI_TABLE_COLUMNS 6
+struct cli_row {
+	char cells[CLI_TABLE_COLUMNS][CLI_CELL_BYTES];
+};
+void cli_print_table(const char *const titles[CLI_TABLE_COLUMNS], size_t n, const void *items,
+		     void (*fill)(const void *items, size_t i, struct cli_row *ret));
+
 /* A state for people, "ended (vmm_died)". */
 void cli_state_text(const struct cove_sandbox_info *info, char *buffer, size_t size);
 
@@ -273,6 +310,14 @@ cove_sandbox *cli_sandbox_create(const struct cli_args *args, bool detached);
 /* A handle on the sandbox of that name; the error is printed. NULL on failure. */
 cove_sandbox *cli_sandbox_connect(const struct cli_args *args, const char *name);
 
+/* All its sessions; the error is printed: -1. */
+struct cli_sessions {
+	struct cove_session_info **items;
+	size_t n;
+};
+int cli_sessions_list(const struct cli_args *args, cove_sandbox *sandbox, struct cli_sessions *ret);
+void cli_sessions_done(struct cli_sessions *sessions);
+
 static inline void cli_sandbox_freep(cove_sandbox **sandbox)
 {
 	cove_sandbox_free(*sandbox);
@@ -282,21 +327,38 @@ static inline void cli_process_freep(cove_process **process)
 	cove_process_free(*process);
 }
 
+/* A command to be run in a sandbox. */
+struct cli_job {
+	const struct cli_args *args;
+	cove_sandbox *sandbox;
+	const char *const *argv; /* NULL: the script */
+	const char *script;	 /* NULL: the shell is interactive */
+	bool sandbox_is_ours;	 /* it was made for this command, with args */
+	bool sandbox_left;	 /* set when it outlives us: it ends with the command */
+};
+
 /*
- * execute.c: runs argv, or the script where argv is NULL, as if it were a command of this machine:
- * its output, stdin and signals are this process's. The exit status, after all that there is to
- * say. sandbox_is_ours: it was made for this command, with args. To be called once, at the end: until
- * exit(), threads may be using the sandbox, which is therefore not freed.
+ * job.c: what has to be right before anything is started: that there is a terminal, where one was
+ * asked for, and that the detach keys are some. 0, or the exit status, after a message.
  */
-int cli_execute(const struct cli_args *args, cove_sandbox *sandbox, const char *const *argv,
-		const char *script, bool sandbox_is_ours);
-/* As shells and timeout(1) have it. */
+int cli_job_check(const struct cli_args *args);
+/*
+ * Runs it as the options have it: as if it were a command of this machine (execute.c), on this
+ * terminal (terminal.c), or left to itself. The exit status, after all that there is to say. To be
+ * called once, at the end: until exit(), threads may be using the sandbox, which is therefore not
+ * freed.
+ */
+int cli_job_run(struct cli_job *job);
+/* ending.c: as shells and timeout(1) have it. */
 int cli_exit_status(const struct cove_exit *exit);
 
 /* info.c: a sandbox as JSON on stdout; an array of them. -1 after a message. */
 int cli_print_info(const struct cli_command *command, const struct cove_sandbox_info *info);
 int cli_print_infos(const struct cli_command *command, struct cove_sandbox_info *const *infos,
 		    size_t n);
+/* The same for sessions. */
+int cli_print_sessions(const struct cli_command *command, struct cove_session_info *const *infos,
+		       size_t n);
 
 /* libexec.c: becomes one of our programs. Returns only on failure, after a message: 125. */
 int cli_become(const struct cli_command *command, const char *program, const char *const *argv);

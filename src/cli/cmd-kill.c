@@ -55,11 +55,10 @@ const struct cli_command cmd_kill = {
 	.section = CLI_SECTION_COMMANDS,
 	.synopsis = "[options] NAME SESSION",
 	.summary = "kill a command and all that it started, or send it a signal",
-	.details = "SESSION is what was given to the command as --id. When it was killed, all of\n"
-		   "it is gone.\n",
+	.details = "`cove sessions NAME` lists the ids. When it was killed, all of it is gone.\n",
 	.groups = { &group },
 	.needs = { "a sandbox's name", "a session's id" },
 	.max_operands = 2,
-	.operand = CLI_OPERAND_SANDBOX,
+	.operand = CLI_OPERAND_SESSION,
 	.run = run,
 };

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <string.h>
 #include <time.h>
 
 #include "cli/cli.h"
@@ -14,61 +13,23 @@ static void infos_done(struct infos *infos)
 	cove_sandbox_list_free(infos->items, infos->n);
 }
 
-#define COLUMNS 6
+static const char *const titles[CLI_TABLE_COLUMNS] = { "NAME", "IMAGE",	 "STATE",
+						       "CPUS", "MEMORY", "CREATED" };
 
-static const char *const titles[COLUMNS] = {
-	"NAME", "IMAGE", "STATE", "CPUS", "MEMORY", "CREATED"
-};
-
-struct row {
-	char cells[COLUMNS][64];
-};
-
-static void make_row(const struct cove_sandbox_info *info, struct row *ret)
+static void fill(const void *items, size_t i, struct cli_row *ret)
 {
+	const struct cove_sandbox_info *info = ((struct cove_sandbox_info *const *)items)[i];
 	struct tm tm;
 	time_t created = (time_t)(info->created_ns / 1000000000);
 
-	snprintf(ret->cells[0], sizeof(ret->cells[0]), "%s", info->name);
-	snprintf(ret->cells[1], sizeof(ret->cells[1]), "%s", info->image);
-	cli_state_text(info, ret->cells[2], sizeof(ret->cells[2]));
-	snprintf(ret->cells[3], sizeof(ret->cells[3]), "%u", info->cpus);
-	cli_size_text(info->memory_bytes, ret->cells[4], sizeof(ret->cells[4]));
+	snprintf(ret->cells[0], CLI_CELL_BYTES, "%s", info->name);
+	snprintf(ret->cells[1], CLI_CELL_BYTES, "%s", info->image);
+	cli_state_text(info, ret->cells[2], CLI_CELL_BYTES);
+	snprintf(ret->cells[3], CLI_CELL_BYTES, "%u", info->cpus);
+	cli_size_text(info->memory_bytes, ret->cells[4], CLI_CELL_BYTES);
 	if (!localtime_r(&created, &tm) ||
-	    !strftime(ret->cells[5], sizeof(ret->cells[5]), "%Y-%m-%d %H:%M:%S", &tm))
-		snprintf(ret->cells[5], sizeof(ret->cells[5]), "?");
-}
-
-static void print_cells(const char *cells[COLUMNS], const int *widths)
-{
-	for (int i = 0; i < COLUMNS - 1; i++)
-		printf("%-*s", widths[i] + 2, cells[i]);
-	puts(cells[COLUMNS - 1]);
-}
-
-/* Two passes over the rows, as the columns are as wide as what is in them. */
-static void print_table(struct cove_sandbox_info *const *infos, size_t n)
-{
-	int widths[COLUMNS];
-	const char *cells[COLUMNS];
-	struct row row = { 0 };
-
-	for (int i = 0; i < COLUMNS; i++) {
-		widths[i] = (int)strlen(titles[i]);
-		cells[i] = titles[i];
-	}
-	for (size_t k = 0; k < n; k++) {
-		make_row(infos[k], &row);
-		for (int i = 0; i < COLUMNS; i++)
-			widths[i] = MAX(widths[i], (int)strlen(row.cells[i]));
-	}
-	print_cells(cells, widths);
-	for (size_t k = 0; k < n; k++) {
-		make_row(infos[k], &row);
-		for (int i = 0; i < COLUMNS; i++)
-			cells[i] = row.cells[i];
-		print_cells(cells, widths);
-	}
+	    !strftime(ret->cells[5], CLI_CELL_BYTES, "%Y-%m-%d %H:%M:%S", &tm))
+		snprintf(ret->cells[5], CLI_CELL_BYTES, "?");
 }
 
 static int run(struct cli_args *args)
@@ -90,7 +51,7 @@ static int run(struct cli_args *args)
 	if (args->values.json)
 		return cli_print_infos(args->command, shown, n) < 0 ? CLI_EXIT_FAILURE : 0;
 	if (!args->values.quiet)
-		print_table(shown, n);
+		cli_print_table(titles, n, shown, fill);
 	for (size_t i = 0; args->values.quiet && i < n; i++)
 		puts(shown[i]->name);
 	return 0;

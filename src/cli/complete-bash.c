@@ -36,6 +36,7 @@ static void print_operands(FILE *f, const struct cli_command *command)
 		[CLI_OPERAND_NONE] = "",
 		[CLI_OPERAND_IMAGE] = "images",
 		[CLI_OPERAND_SANDBOX] = "sandboxes",
+		[CLI_OPERAND_SESSION] = "sessions",
 		[CLI_OPERAND_COMMAND] = "commands",
 		[CLI_OPERAND_FILE] = "files",
 	};
@@ -121,6 +122,12 @@ void cli_complete_bash(FILE *f)
 	      "\tcase $operands in\n"
 	      "\timages) words=$(cove image ls 2>/dev/null | awk 'NR > 1 { print $1 }') ;;\n"
 	      "\tsandboxes) words=$(cove ls --all --quiet 2>/dev/null) ;;\n"
+	      "\tsessions)\n"
+	      "\t\tif ((n == 0)); then\n"
+	      "\t\t\twords=$(cove ls --quiet 2>/dev/null)\n"
+	      "\t\telse\n"
+	      "\t\t\twords=$(cove sessions --all --quiet \"$first\" 2>/dev/null)\n"
+	      "\t\tfi ;;\n"
 	      "\tcommands) words='",
 	      f);
 	print_names(f, cli_commands);
@@ -132,7 +139,7 @@ void cli_complete_bash(FILE *f)
 	      "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$1\")\n"
 	      "}\n\n"
 	      "_cove() {\n"
-	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} command='' previous='' n=0 i word\n"
+	      "\tlocal cur=${COMP_WORDS[COMP_CWORD]} command='' previous='' n=0 i word first=''\n"
 	      "\tlocal options valued operands words follows most subcommands='",
 	      f);
 	print_names(f, cli_commands);
@@ -148,7 +155,7 @@ void cli_complete_bash(FILE *f)
 	      "\t\telif [[ $valued == *\" $word \"* ]]; then\n"
 	      "\t\t\tprevious=$word\n"
 	      "\t\telif [[ $word != -* ]]; then\n"
-	      "\t\t\tn=$((n + 1))\n"
+	      "\t\t\tn=$((n + 1)) first=${first:-$word}\n"
 	      "\t\tfi\n"
 	      "\tdone\n"
 	      "\tif [[ $subcommands ]]; then\n"

@@ -56,6 +56,7 @@ static void print_operands(FILE *f, const struct cli_command *command)
 		[CLI_OPERAND_NONE] = NULL,
 		[CLI_OPERAND_IMAGE] = "(__cove_images)",
 		[CLI_OPERAND_SANDBOX] = "(cove ls --all --quiet 2>/dev/null)",
+		[CLI_OPERAND_SESSION] = "(__cove_sessions)",
 		[CLI_OPERAND_COMMAND] = "(__cove_commands)",
 		[CLI_OPERAND_FILE] = NULL,
 	};
@@ -98,6 +99,16 @@ void cli_complete_fish(FILE *f)
 	      "\tset -e words[1]\n"
 	      "\tfor i in (seq (count $argv))\n"
 	      "\t\ttest \"$words[$i]\" = \"$argv[$i]\"; or return 1\n"
+	      "\tend\n"
+	      "end\n\n"
+	      "# The names of sandboxes, or, after one, the ids of its sessions.\n"
+	      "function __cove_sessions\n"
+	      "\tset -l words (commandline -opc)\n"
+	      "\tset -l operands (string match -v -- '-*' $words[3..-1])\n"
+	      "\tif test (count $operands) -eq 0\n"
+	      "\t\tcove ls --quiet 2>/dev/null\n"
+	      "\telse\n"
+	      "\t\tcove sessions --all --quiet $operands[1] 2>/dev/null\n"
 	      "\tend\n"
 	      "end\n\n"
 	      "function __cove_images\n"

@@ -43,7 +43,7 @@ static void print_action(FILE *f, const struct cli_option *option)
 static void print_option(FILE *f, const struct cli_option *option)
 {
 	bool repeats = option->kind == CLI_ENV || option->kind == CLI_ENV_FILE ||
-		       option->kind == CLI_RLIMIT;
+		       option->kind == CLI_RLIMIT || option->kind == CLI_LIST;
 	const char *equals = option->kind == CLI_FLAG ? "" : "=";
 	const char *plus = option->kind == CLI_FLAG ? "" : "+";
 
@@ -77,10 +77,12 @@ static void print_operands(FILE *f, const struct cli_command *command)
 		[CLI_OPERAND_NONE] = "",
 		[CLI_OPERAND_IMAGE] = "_cove_images",
 		[CLI_OPERAND_SANDBOX] = "_cove_sandboxes",
+		[CLI_OPERAND_SESSION] = "_cove_sandboxes",
 		[CLI_OPERAND_COMMAND] = "_cove_commands",
 		[CLI_OPERAND_FILE] = "_files",
 	};
-	bool one = command->command_follows || command->max_operands == 1;
+	bool one = command->command_follows || command->max_operands == 1 ||
+		   command->operand == CLI_OPERAND_SESSION;
 
 	if (command->words) {
 		fputs(" \\\n\t\t'1:word:(", f);
@@ -90,6 +92,8 @@ static void print_operands(FILE *f, const struct cli_command *command)
 	} else if (command->operand != CLI_OPERAND_NONE) {
 		fprintf(f, " \\\n\t\t'%s:name:%s'", one ? "1" : "*", actions[command->operand]);
 	}
+	if (command->operand == CLI_OPERAND_SESSION)
+		fputs(" \\\n\t\t'2:session:_cove_sessions'", f);
 	if (command->command_follows)
 		fputs(" \\\n\t\t'*::argument: '", f);
 }
@@ -146,6 +150,13 @@ void cli_complete_zsh(FILE *f)
 	      "}\n\n"
 	      "_cove_sandboxes() {\n"
 	      "\tlocal -a names=(${(f)\"$(cove ls --all --quiet 2>/dev/null)\"})\n"
+	      "\tcompadd -a names\n"
+	      "}\n\n"
+	      "# Of the sandbox that is the first word without a dash.\n"
+	      "_cove_sessions() {\n"
+	      "\tlocal -a operands=(${words[2,CURRENT-1]:#-*})\n"
+	      "\tlocal -a names=(${(f)\"$(cove sessions --all --quiet \"$operands[1]\" "
+	      "2>/dev/null)\"})\n"
 	      "\tcompadd -a names\n"
 	      "}\n\n"
 	      "_cove_commands() {\n"

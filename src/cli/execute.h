@@ -26,6 +26,50 @@
 /* A thread that nobody joins. */
 int execute_start_thread(void *(*run)(void *), void *data) _must_check_;
 
+/* Runs it; see cli_job_run(). */
+int execute_run(const struct cli_job *job);
+/*
+ * Shows a session that was there before, from where process was opened, and is its stdin with
+ * --interactive. With --read-only, signals are not passed on, either. The exit status, as of the
+ * command. Takes process.
+ */
+int execute_view(const struct cli_args *args, cove_process *process);
+
+/* Starting (job.c) ------------------------------------------------------------------------------ */
+
+/* How the command is to be run, but for its stdin and its terminal. Points into job. */
+void job_options(const struct cli_job *job, struct cove_exec_options *ret);
+/* Starts it. */
+int job_start(const struct cli_job *job, const struct cove_exec_options *options,
+	      cove_process **ret, struct cove_error *err);
+
+/* The end (ending.c) ---------------------------------------------------------------------------- */
+
+/*
+ * Says why it was not started, and gives the exit status, as shells have it: 127 there is no such
+ * command, 126 there is but it cannot be executed. program: what was to be started; NULL: the shell.
+ */
+int ending_start_failure(const struct cli_args *args, const char *program,
+			 const struct cove_error *err);
+/* Says what the exit status alone does not. */
+void ending_note(const struct cli_args *args, const struct cove_exit *exit);
+
+/* This terminal (terminal.c) -------------------------------------------------------------------- */
+
+/*
+ * That there is one, and that the detach keys are some: 0, or the exit status, after a message.
+ * only_look: nobody types, stdout is what has to be one.
+ */
+int terminal_check(const struct cli_args *args, bool only_look);
+/* The second of these alone. */
+int terminal_check_keys(const struct cli_args *args);
+/* Runs it on this terminal, as ssh does; see cli_job_run(). */
+int terminal_run(struct cli_job *job);
+/* Comes back to a session that has a terminal: the exit status. */
+int terminal_attach(const struct cli_args *args, cove_sandbox *sandbox, const char *id);
+/* The size of the terminal that this descriptor is. False: it is none, or has no size. */
+bool terminal_size(int fd, unsigned *ret_rows, unsigned *ret_cols);
+
 /* What the command writes, to stdout or stderr (sink.c) ----------------------------------------- */
 
 struct sink {
@@ -67,6 +111,7 @@ struct forward {
 	const struct cli_command *command;
 	bool sandbox_is_ours; /* it ends with this process */
 	sigset_t set;	      /* what is forwarded: those that were not ignored at the start */
+	bool resizes; /* the command has a terminal, of the size of the one that is our stdout */
 	cove_control *control;
 
 	pthread_mutex_t lock;

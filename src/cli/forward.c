@@ -50,6 +50,15 @@ static void give_up(const struct forward *f)
 	_exit(CLI_EXIT_FAILURE);
 }
 
+/* The command's terminal is as large as ours. That it has ended is said by an event. */
+static void send_size(const struct forward *f)
+{
+	unsigned rows, cols;
+
+	if (terminal_size(STDOUT_FILENO, &rows, &cols))
+		cove_control_resize(f->control, rows, cols, NULL);
+}
+
 static void *send_signals(void *data)
 {
 	struct forward *f = data;
@@ -60,9 +69,15 @@ static void *send_signals(void *data)
 		f->pending &= ~bit(signal);
 		f->sending = bit(signal);
 		pthread_mutex_unlock(&f->lock);
-		int r = cove_control_signal(f->control, signal, NULL);
+		int r = 0;
+		if (signal == SIGWINCH)
+			send_size(f);
+		else
+			r = cove_control_signal(f->control, signal, NULL);
 		pthread_mutex_lock(&f->lock);
 		f->sending = 0;
+		if (signal == SIGWINCH)
+			continue;
 		uint64_t now = clock_monotonic_ms();
 		if (r == 0) {
 			f->delivered |= bit(signal);
@@ -99,9 +114,10 @@ static void pass_on(struct forward *f, int signal)
 	f->pending |= bit(signal);
 	if (f->sender_runs)
 		return;
-	if (execute_start_thread(send_signals, f) < 0)
+	if (execute_start_thread(send_signals, f) == 0)
+		f->sender_runs = true;
+	else if (signal != SIGWINCH)
 		die(signal);
-	f->sender_runs = true;
 }
 
 static void start_kill(struct forward *f)
@@ -137,7 +153,10 @@ static void *take_signals(void *data)
 		uint64_t now = clock_monotonic_ms();
 
 		pthread_mutex_lock(&f->lock);
-		if (f->ended && signal) {
+		if (signal == SIGWINCH) {
+			if (!f->ended)
+				pass_on(f, signal);
+		} else if (f->ended && signal) {
 			die(signal);
 		} else if (f->ended) {
 			kill_deadline_ms = 0;
@@ -166,6 +185,8 @@ void forward_hold(struct forward *f)
 		if (sigaction(forwarded[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
 			sigaddset(&f->set, forwarded[i]);
 	}
+	if (f->resizes) /* does nothing by itself, but waits where it is blocked */
+		sigaddset(&f->set, SIGWINCH);
 	pthread_sigmask(SIG_BLOCK, &f->set, NULL);
 }
 
@@ -175,7 +196,6 @@ int forward_start(struct forward *f, const struct cli_command *command, bool san
 	f->command = command;
 	f->sandbox_is_ours = sandbox_is_ours;
 	f->control = control;
-	pthread_mutex_init(&f->lock, NULL);
 	return execute_start_thread(take_signals, f);
 }
 

@@ -54,6 +54,15 @@ static const char *const output_policies[] = { "head", "tail", "kill", NULL };
 static const struct cli_option command_options[] = {
 	{ "interactive", 'i', CLI_FLAG, NULL, CLI_AT(bool, interactive),
 	  .help = "pass stdin to the command, as it comes; without it, its stdin is empty" },
+	{ "tty", 't', CLI_FLAG, NULL, CLI_AT(bool, tty),
+	  .help = "run the command on a terminal; with -i on this one, as ssh does; without, what "
+		  "it shows comes here, and nothing is typed" },
+	{ "detach", 'd', CLI_FLAG, NULL, CLI_AT(bool, detach),
+	  .help = "start the command and leave it to itself; -i keeps its stdin open, -t gives it "
+		  "a terminal, for `cove attach`" },
+	{ "detach-keys", 0, CLI_LIST, "KEYS", CLI_AT(struct cli_list, detach_keys),
+	  .help = "with -it, what to type to leave the command running: keys separated by commas, "
+		  "like ctrl-p,ctrl-q; ctrl-] by default, none if empty; may be repeated" },
 	{ "timeout", 0, CLI_DURATION, "DUR", CLI_AT(uint64_t, timeout_ms), 0, YEAR_MS,
 	  .help = "kill the command and everything it started after this time, and exit with "
 		  "124; 0, the default, is never" },
@@ -85,7 +94,7 @@ static const struct cli_option command_options[] = {
 	  .help = "what the sandbox keeps of stdout and of stderr for those who look at the "
 		  "session later, 4K to 64M; 256K by default" },
 	{ "id", 0, CLI_ID, "ID", CLI_AT(const char *, id),
-	  .help = "the session's id, for `cove kill` and `cove wait`; the same id again gives "
+	  .help = "the session's id, for `cove attach` and its like; the same id again gives "
 		  "the result of the first run instead of running it twice" },
 };
 

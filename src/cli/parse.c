@@ -18,6 +18,7 @@ static const char *const expected[] = {
 	[CLI_DURATION] = "a time, like 500ms, 30s, 2m or 1h",
 	[CLI_SIGNAL] = "a signal, like TERM or 15",
 	[CLI_RLIMIT] = "a limit, like nofile=1024, nofile=1024:4096 or core=unlimited",
+	[CLI_SINCE] = "start, now, or an offset: 4096, or 4096:0 for stdout and stderr",
 };
 
 static const struct cli_option *find_in_group(const struct cli_group *group, const char *name,
@@ -126,6 +127,13 @@ static bool text_valid(enum cli_kind kind, const char *text)
 	}
 }
 
+static int store_item(struct cli_list *list, const char *text, struct cove_error *err)
+{
+	if (cli_list_append(list, strdup(text)) < 0)
+		return error_set(err, COVE_E_NO_MEMORY, "out of memory");
+	return 0;
+}
+
 /* text is NULL for a flag. */
 static int store(const struct cli_option *option, const char *text, struct cli_values *values,
 		 struct cove_error *err)
@@ -164,6 +172,11 @@ static int store(const struct cli_option *option, const char *text, struct cli_v
 		return r < 0 ? error_add_context(err, r, "--%s", option->name) : 0;
 	case CLI_RLIMIT:
 		r = store_rlimit(values, text);
+		break;
+	case CLI_LIST:
+		return store_item(field, text, err);
+	case CLI_SINCE:
+		r = cli_value_since(text, field);
 		break;
 	}
 	if (r == -EDOM)
@@ -240,11 +253,41 @@ static int check_operands(const struct cli_args *args, struct cove_error *err)
 	return 0;
 }
 
-/* What only together makes no sense. */
-static int check_values(const struct cli_values *values, struct cove_error *err)
+/* What makes no sense together. */
+static int check_values(const struct cli_args *args, struct cove_error *err)
 {
-	if (values->output_policy != COVE_OUTPUT_KILL && !values->output_limit_bytes)
+	const struct cli_values *v = &args->values;
+	bool has_terminal = v->interactive && v->tty && !v->detach;
+
+	if (v->output_policy != COVE_OUTPUT_KILL && !v->output_limit_bytes)
 		return error_set(err, COVE_E_INVALID, "--output-policy needs --output-limit");
+	if (v->output_policy != COVE_OUTPUT_KILL && v->detach)
+		return error_set(err, COVE_E_INVALID,
+				 "--output-policy: with --detach only kill, since nobody is here "
+				 "to cut the output");
+	if (v->output_limit_bytes && has_terminal)
+		return error_set(err, COVE_E_INVALID,
+				 "--output-limit: not with -it, a terminal shows all of it");
+	if (v->kill_on_disconnect && v->detach)
+		return error_set(err, COVE_E_INVALID,
+				 "--kill-on-disconnect: not with --detach, which lets go of the "
+				 "command at once");
+	if (v->detach_keys.n && !has_terminal && cli_option_find(args->command, "tty", 3, 0))
+		return error_set(err, COVE_E_INVALID, "--detach-keys: only with -it%s",
+				 v->detach ? ", and not with --detach" : "");
+	return 0;
+}
+
+/* Without a script, a shell is for somebody who types. */
+static int imply_terminal(struct cli_args *args, struct cove_error *err)
+{
+	const struct cli_command *command = args->command;
+
+	if (!command->terminal_operands || args->n_operands != command->terminal_operands)
+		return 0;
+	if (args->values.detach)
+		return error_set(err, COVE_E_INVALID, "--detach needs a script");
+	args->values.interactive = args->values.tty = true;
 	return 0;
 }
 
@@ -252,6 +295,7 @@ void cli_args_done(struct cli_args *args)
 {
 	cli_list_done(&args->values.env);
 	cli_list_done(&args->values.env_files);
+	cli_list_done(&args->values.detach_keys);
 	free(args->operands);
 	args->operands = NULL;
 }
@@ -281,7 +325,9 @@ static int parse(struct cli_args *args, const char *const *argv, struct cove_err
 	if (args->values.help)
 		return 0;
 	int r = check_operands(args, err);
-	return r < 0 ? r : check_values(&args->values, err);
+	if (r == 0)
+		r = imply_terminal(args, err);
+	return r < 0 ? r : check_values(args, err);
 }
 
 /* Whatever the order on the command line, --env wins over --env-file. */

@@ -55,6 +55,8 @@ static void *pump_run(void *data)
 		atomic_store(&pump->failed, true);
 		cli_note(pump->command, "cannot read stdin: %s", error_errno_text((int)-n));
 	}
+	/* Said, since free leaves it open where others may go on writing. */
+	cove_stdin_close(pump->in, NULL);
 	cove_stdin_free(pump->in);
 	return NULL;
 }

@@ -14,7 +14,7 @@
  * Messages may hold what the guest said (its console, its paths): no byte of theirs may move the
  * cursor or answer back in the user's terminal. C1 controls are C2 80 to C2 9F in UTF-8.
  */
-static void make_harmless(char *text)
+void cli_make_harmless(char *text)
 {
 	for (unsigned char *p = (unsigned char *)text; *p; p++) {
 		bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f;
@@ -33,7 +33,7 @@ void cli_note(const struct cli_command *command, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	make_harmless(text);
+	cli_make_harmless(text);
 	snprintf(line, sizeof(line), "cove: %s%s%s\n", command ? cli_command_name(command) : "",
 		 command ? ": " : "", text);
 	/* One write, so that lines of several processes do not mix. There is nobody to tell. */

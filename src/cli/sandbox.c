@@ -67,3 +67,18 @@ cove_sandbox *cli_sandbox_connect(const struct cli_args *args, const char *name)
 	}
 	return sandbox;
 }
+
+int cli_sessions_list(const struct cli_args *args, cove_sandbox *sandbox, struct cli_sessions *ret)
+{
+	struct cove_error err = COVE_ERROR_INIT;
+
+	if (cove_session_list(sandbox, &ret->items, &ret->n, &err) == 0)
+		return 0;
+	cli_fail_error(args->command, &err, NULL);
+	return -1;
+}
+
+void cli_sessions_done(struct cli_sessions *sessions)
+{
+	cove_session_list_free(sessions->items, sessions->n);
+}

@@ -218,3 +218,25 @@ int cli_value_rlimit(const char *text, struct cove_rlimit *ret)
 	*ret = limit;
 	return 0;
 }
+
+int cli_value_since(const char *text, struct cli_since *ret)
+{
+	struct cli_since since = { .from = COVE_FROM_OFFSET };
+
+	if (!strcmp(text, "start") || !strcmp(text, "now")) {
+		since.from = *text == 's' ? COVE_FROM_START : COVE_FROM_NOW;
+		*ret = since;
+		return 0;
+	}
+	int r = take_digits(&text, &since.stdout_offset);
+	if (r == 0 && *text == ':') {
+		text++;
+		r = take_digits(&text, &since.stderr_offset);
+	}
+	if (r < 0)
+		return r;
+	if (*text)
+		return -EINVAL;
+	*ret = since;
+	return 0;
+}

@@ -40,9 +40,12 @@ static void test_words(void)
 		const char *offered;
 	} cases[] = {
 		{ { "" },
-		  "run exec shell kill wait create ls inspect stop rm image doctor completion help "
+		  "run exec shell attach sessions logs kill wait create ls inspect stop rm image doctor completion help "
 		  "version" },
-		{ { "s" }, "shell stop" },
+		{ { "s" }, "shell sessions stop" },
+		{ { "attach", "--l" }, "--lossy" },
+		{ { "attach", "nope", "" }, "" },
+		{ { "attach", "a", "b", "" }, "" },
 		{ { "image", "" }, "ls import inspect rm" },
 		{ { "image", "import", "--s" }, "--size --shell" },
 		{ { "run", "--rea" }, "--read-only" },

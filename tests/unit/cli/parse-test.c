@@ -32,6 +32,32 @@ static const struct cli_command lists = {
 	.max_operands = 2,
 };
 
+/* Like `cove shell`, and like `cove attach`. */
+static const struct cli_command shells = {
+	.name = "shells",
+	.synopsis = "",
+	.groups = { &cli_group_command },
+	.command_follows = true,
+	.needs = { "a name" },
+	.terminal_operands = 1,
+	.max_operands = 2,
+};
+
+static const struct cli_option attach_options[] = {
+	{ "since", 0, CLI_SINCE, "OFFSET", CLI_AT(struct cli_since, since), .help = "since" },
+	{ "detach-keys", 0, CLI_LIST, "KEYS", CLI_AT(struct cli_list, detach_keys),
+	  .help = "keys" },
+};
+static const struct cli_group attach_group = { "attaches", "Own", attach_options,
+					       ARRAY_SIZE(attach_options) };
+static const struct cli_command attaches = {
+	.name = "attaches",
+	.synopsis = "",
+	.groups = { &attach_group },
+	.needs = { "a name" },
+	.max_operands = 2,
+};
+
 #define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 static void parse(const struct cli_command *command, const char *const *argv, struct cli_args *ret)
@@ -63,6 +89,9 @@ static void test_defaults(void)
 	CHECK_INT(args.values.stop_grace_ms, ==, CLI_STOP_GRACE_MS);
 	CHECK_INT(args.values.cpus, ==, 0);
 	CHECK(!args.values.name && !args.values.env.items);
+	CHECK(!args.values.interactive && !args.values.tty && !args.values.detach);
+	CHECK(!args.values.detach_keys.items); /* not the same as none */
+	CHECK_INT(args.values.since.from, ==, COVE_FROM_START);
 	cli_args_done(&args);
 }
 
@@ -199,6 +228,80 @@ static void test_refused(void)
 	check_refused(&lists, ARGV("1", "2", "three"), "three is one argument too many");
 }
 
+static void check_terminal(const struct cli_command *command, const char *const *argv,
+			   bool interactive, bool tty, bool detach)
+{
+	struct cli_args args;
+	parse(command, argv, &args);
+	CHECK_INT(args.values.interactive, ==, interactive);
+	CHECK_INT(args.values.tty, ==, tty);
+	CHECK_INT(args.values.detach, ==, detach);
+	cli_args_done(&args);
+}
+
+static void test_terminals(void)
+{
+	check_terminal(&runs, ARGV("-it", "i", "c"), true, true, false);
+	check_terminal(&runs, ARGV("-t", "i", "c"), false, true, false);
+	check_terminal(&runs, ARGV("-itd", "i", "c"), true, true, true);
+	check_terminal(&runs, ARGV("--detach", "i", "c"), false, false, true);
+	check_terminal(&runs, ARGV("-t", "--output-limit", "1", "i", "c"), false, true, false);
+	check_terminal(&runs, ARGV("-d", "--output-limit", "1", "i", "c"), false, false, true);
+	check_terminal(&runs, ARGV("-it", "--kill-on-disconnect", "i", "c"), true, true, false);
+	/* Without a script it is for somebody who types. */
+	check_terminal(&shells, ARGV("n"), true, true, false);
+	check_terminal(&shells, ARGV("n", "s"), false, false, false);
+	check_terminal(&shells, ARGV("-t", "n", "s"), false, true, false);
+	check_terminal(&shells, ARGV("-d", "n", "s"), false, false, true);
+
+	check_refused(&shells, ARGV("-d", "n"), "--detach needs a script");
+	check_refused(&shells, ARGV("-itd", "n"), "--detach needs a script");
+	check_refused(&runs, ARGV("-d", "--kill-on-disconnect", "i", "c"),
+		      "--kill-on-disconnect: not with --detach");
+	check_refused(&runs, ARGV("-d", "--output-limit", "1", "--output-policy", "head", "i", "c"),
+		      "--output-policy: with --detach only kill");
+	check_refused(&runs, ARGV("-d", "--output-limit", "1", "--output-policy", "tail", "i", "c"),
+		      "--output-policy: with --detach only kill");
+	check_refused(&runs, ARGV("-it", "--output-limit", "1", "i", "c"),
+		      "--output-limit: not with -it");
+	check_refused(&shells, ARGV("--output-limit", "1", "n"), "--output-limit: not with -it");
+}
+
+static void test_detach_keys(void)
+{
+	struct cli_args args;
+	parse(&runs, ARGV("-it", "--detach-keys", "a,b c", "--detach-keys=", "i", "c"), &args);
+	CHECK_INT(args.values.detach_keys.n, ==, 2);
+	CHECK_STR(args.values.detach_keys.items[0], "a,b c");
+	CHECK_STR(args.values.detach_keys.items[1], "");
+	cli_args_done(&args);
+	parse(&shells, ARGV("--detach-keys", "x", "n"), &args);
+	cli_args_done(&args);
+	parse(&attaches, ARGV("--detach-keys", "x", "n"), &args);
+	cli_args_done(&args);
+
+	check_refused(&runs, ARGV("--detach-keys", "x", "i", "c"), "--detach-keys: only with -it");
+	check_refused(&runs, ARGV("-i", "--detach-keys", "x", "i", "c"), "only with -it");
+	check_refused(&runs, ARGV("-t", "--detach-keys", "", "i", "c"), "only with -it");
+	check_refused(&runs, ARGV("-itd", "--detach-keys", "x", "i", "c"),
+		      "only with -it, and not with --detach");
+	check_refused(&shells, ARGV("--detach-keys", "x", "n", "s"), "only with -it");
+}
+
+static void test_since(void)
+{
+	struct cli_args args;
+	parse(&attaches, ARGV("n", "--since", "7:8"), &args);
+	CHECK_INT(args.values.since.from, ==, COVE_FROM_OFFSET);
+	CHECK_INT(args.values.since.stdout_offset, ==, 7);
+	CHECK_INT(args.values.since.stderr_offset, ==, 8);
+	cli_args_done(&args);
+	check_refused(&attaches, ARGV("--since", "7:", "n"),
+		      "--since 7:: must be start, now, or an offset");
+	check_refused(&attaches, ARGV("--since", "", "n"), "--since \"\": must be start");
+	check_refused(&attaches, ARGV("--since", "18446744073709551616", "n"), "too large");
+}
+
 static void check_env(const struct cli_args *args, const char *const *expected)
 {
 	size_t n = 0;
@@ -275,9 +378,10 @@ static void test_no_memory(void)
 		struct cove_error err = COVE_ERROR_INIT;
 		struct cli_args args;
 		failing_alloc_arm(n);
-		int r = cli_args_parse(
-			&runs, ARGV("-e", "A=1", "--env-file", file, "-e", "PATH", "i", "c"), &args,
-			&err);
+		int r = cli_args_parse(&runs,
+				       ARGV("-e", "A=1", "--env-file", file, "-e", "PATH", "-it",
+					    "--detach-keys", "x", "i", "c"),
+				       &args, &err);
 		if (!failing_alloc_disarm()) {
 			CHECK_COVE(r, &err);
 			cli_args_done(&args);
@@ -321,6 +425,9 @@ static const struct tap_test tests[] = {
 	{ "options anywhere", test_options_anywhere },
 	{ "help needs nothing else", test_help_needs_nothing_else },
 	{ "bad command lines", test_refused },
+	{ "-i, -t and -d", test_terminals },
+	{ "--detach-keys", test_detach_keys },
+	{ "--since", test_since },
 	{ "--env", test_env },
 	{ "--env-file", test_env_file },
 	{ "bad --env-file", test_env_file_refused },

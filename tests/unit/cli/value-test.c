@@ -201,6 +201,41 @@ static void test_rlimit_names(void)
 	}
 }
 
+static void test_since(void)
+{
+	static const struct {
+		const char *text;
+		int r;
+		struct cli_since since;
+	} cases[] = {
+		{ "start", 0, { COVE_FROM_START, 0, 0 } },
+		{ "now", 0, { COVE_FROM_NOW, 0, 0 } },
+		{ "0", 0, { COVE_FROM_OFFSET, 0, 0 } },
+		{ "12", 0, { COVE_FROM_OFFSET, 12, 0 } },
+		{ "12:34", 0, { COVE_FROM_OFFSET, 12, 34 } },
+		{ "18446744073709551615:0", 0, { COVE_FROM_OFFSET, UINT64_MAX, 0 } },
+		{ "18446744073709551616", -ERANGE },
+		{ "0:18446744073709551616", -ERANGE },
+		{ "", -EINVAL },
+		{ "Now", -EINVAL },
+		{ "nows", -EINVAL },
+		{ ":", -EINVAL },
+		{ "1:", -EINVAL },
+		{ ":1", -EINVAL },
+		{ "1:2:3", -EINVAL },
+		{ "-1", -EINVAL },
+		{ "1K", -EINVAL },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct cli_since since = { COVE_FROM_NOW, 1, 2 };
+		tap_note("\"%s\"", cases[i].text);
+		CHECK_INT(cli_value_since(cases[i].text, &since), ==, cases[i].r);
+		CHECK_INT(since.from, ==, cases[i].r ? COVE_FROM_NOW : cases[i].since.from);
+		CHECK_INT(since.stdout_offset, ==, cases[i].r ? 1 : cases[i].since.stdout_offset);
+		CHECK_INT(since.stderr_offset, ==, cases[i].r ? 2 : cases[i].since.stderr_offset);
+	}
+}
+
 static const struct tap_test tests[] = {
 	{ "numbers", test_number },
 	{ "sizes", test_size },
@@ -209,6 +244,7 @@ static const struct tap_test tests[] = {
 	{ "signals", test_signal },
 	{ "resource limits", test_rlimit },
 	{ "every resource has its name", test_rlimit_names },
+	{ "where output begins", test_since },
 };
 
 int main(int argc, char **argv)

@@ -8,6 +8,7 @@
 
 #include "harness/failing-alloc.h"
 #include "harness/tap.h"
+#include "lib/sandbox.h"
 #include "lib/session-list.h"
 #include "live.h"
 
@@ -556,6 +557,85 @@ static void test_collect(void)
 	fake_end(&f, s);
 }
 
+/* ---- letting go of the sandbox ---- */
+
+static uint32_t expect_detach(struct fake *f, const char *until)
+{
+	struct wire_event event;
+	do
+		CHECK(fake_next(f, &event));
+	while (event.kind == WIRE_EVENT_CLOSE);
+	CHECK_INT(event.type, ==, WIRE_DETACH);
+	Cove__Wire__DetachRequest *m = (Cove__Wire__DetachRequest *)wire_message_unpack(
+		&cove__wire__detach_request__descriptor, event.data, event.size);
+	CHECK_INT(m->has_until_session, ==, until != NULL);
+	if (until)
+		CHECK_MEM(m->until_session.data, m->until_session.len, until, strlen(until));
+	wire_message_free(&m->base);
+	return event.stream;
+}
+
+static void send_info(struct fake *f, uint32_t stream, const char *until, size_t size)
+{
+	Cove__Wire__SandboxInfo m = COVE__WIRE__SANDBOX_INFO__INIT;
+	m.name = (char *)"fake";
+	m.state = COVE_SANDBOX_RUNNING;
+	m.has_detached = m.detached = true;
+	m.has_until_session = size > 0;
+	m.until_session = wire_bytes(until, size);
+	fake_send(f, stream, WIRE_SANDBOX, &m.base);
+}
+
+/* By which a guest could make a program do something that it should not, through the supervisor. */
+static const int detach_codes[][2] = {
+	{ COVE_E_NOT_FOUND, COVE_E_NOT_FOUND },
+	{ COVE_E_GONE, COVE_E_GONE },
+	{ COVE_E_STATE, COVE_E_STATE },
+	{ COVE_E_TIMEOUT, COVE_E_PROTOCOL },
+	{ COVE_E_AGAIN, COVE_E_PROTOCOL },
+	{ 0, COVE_E_PROTOCOL },
+	{ 7, COVE_E_PROTOCOL },
+};
+
+static void script_detach(struct fake *f)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(detach_codes); i++)
+		fake_failed(f, expect_detach(f, "s1"), WIRE_REFUSED, detach_codes[i][0], "no");
+	send_info(f, expect_detach(f, NULL), NULL, 0);
+	send_info(f, expect_detach(f, "s1"), "s1", 2);
+	/* An id that is none is not handed on. */
+	send_info(f, expect_detach(f, "s1"), "a\0b", 3);
+	/* And it dies. */
+	expect_detach(f, "s1");
+}
+
+static void test_detach(void)
+{
+	struct fake f;
+	struct cove_error err = COVE_ERROR_INIT;
+	struct cove_detach_options options = COVE_DETACH_OPTIONS_INIT;
+	cove_sandbox *s = fake_start(&f, script_detach, NULL);
+	options.until_session = "s1";
+	s->attached = true;
+	for (size_t i = 0; i < ARRAY_SIZE(detach_codes); i++) {
+		CHECK_INT(cove_sandbox_detach(s, &options, &err), ==, detach_codes[i][1]);
+		CHECK(s->attached);
+	}
+	CHECK_COVE(cove_sandbox_detach(s, NULL, &err), &err);
+	CHECK(!s->attached);
+	CHECK_STR(s->info->until_session, "");
+	CHECK_COVE(cove_sandbox_detach(s, &options, &err), &err);
+	CHECK_STR(s->info->until_session, "s1");
+	CHECK_COVE(cove_sandbox_detach(s, &options, &err), &err);
+	CHECK_STR(s->info->until_session, "");
+	CHECK_INT(cove_sandbox_detach(s, &options, &err), ==, COVE_E_LOST);
+	options.until_session = "";
+	CHECK_INT(cove_sandbox_detach(s, &options, &err), ==, COVE_E_INVALID);
+	options.struct_size = 1;
+	CHECK_INT(cove_sandbox_detach(s, &options, &err), ==, COVE_E_INVALID);
+	fake_end(&f, s);
+}
+
 static const struct tap_test tests[] = {
 	{ "what STARTED says", test_started },
 	{ "lists", test_list },
@@ -564,6 +644,7 @@ static const struct tap_test tests[] = {
 	{ "lists without memory", test_no_memory },
 	{ "waiting", test_wait },
 	{ "collecting", test_collect },
+	{ "letting go of the sandbox", test_detach },
 };
 
 int main(int argc, char **argv)

@@ -30,6 +30,7 @@ struct agent_client {
 	struct wire_link *link;
 	uint64_t nonce;
 	unsigned resyncs;
+	uint64_t received; /* bytes of output, on all streams */
 	struct agent_stream *streams;
 };
 
@@ -210,6 +211,7 @@ static void on_started(struct agent_stream *s, const Cove__Wire__Started *m)
 static void on_ack(struct agent_stream *s, const Cove__Wire__Ack *m)
 {
 	s->acks++;
+	s->acked_after_end = s->exited;
 	s->last_ack = m->request;
 	memset(&s->ack_error, 0, sizeof(s->ack_error));
 	if (m->failure)
@@ -244,7 +246,10 @@ static void on_message(struct agent_stream *s, const struct wire_event *e)
 		on_ack(s, unpack(e, &cove__wire__ack__descriptor));
 		break;
 	case WIRE_SESSIONS: {
+		CHECK_INT(s->type, ==, WIRE_SESSION_LIST);
 		CHECK_INT(s->n_lists, <, ARRAY_SIZE(s->lists));
+		s->list_begin = s->n_lists ? s->list_begin : s->client->received;
+		s->list_end = s->client->received;
 		ProtobufCMessage *m = wire_message_unpack(&cove__wire__session_list__descriptor,
 							  e->data, e->size);
 		CHECK(m != NULL);
@@ -281,6 +286,7 @@ static void on_data(struct agent_stream *s, const struct wire_event *e)
 	o->jumps += e->offset > o->next;
 	o->next = e->offset + e->size;
 	o->received += e->size;
+	s->client->received += e->size;
 	for (size_t i = 0; i < e->size; i++)
 		o->hash = (o->hash ^ e->data[i]) * 0x100000001b3u;
 	if (!o->discard) {
@@ -393,11 +399,12 @@ void agent_client_idle(struct agent_client *c, int ms)
 
 /* ---- what is asked ---- */
 
-static struct agent_stream *new_stream(struct agent_client *c)
+static struct agent_stream *new_stream(struct agent_client *c, uint8_t type)
 {
 	struct agent_stream *s = calloc(1, sizeof(*s));
 	CHECK(s != NULL);
 	s->client = c;
+	s->type = type;
 	for (unsigned i = 0; i < 2; i++)
 		s->out[i].hash = 0xcbf29ce484222325u;
 	s->next = c->streams;
@@ -407,7 +414,7 @@ static struct agent_stream *new_stream(struct agent_client *c)
 
 struct agent_stream *agent_open(struct agent_client *c, uint8_t type, const ProtobufCMessage *m)
 {
-	struct agent_stream *s = new_stream(c);
+	struct agent_stream *s = new_stream(c, type);
 	CHECK_OK(wire_open_message(c->link, type, m, s, &s->id));
 	send_waiting(c);
 	return s;
@@ -415,7 +422,7 @@ struct agent_stream *agent_open(struct agent_client *c, uint8_t type, const Prot
 
 struct agent_stream *agent_open_raw(struct agent_client *c, uint8_t type, const void *p, size_t n)
 {
-	struct agent_stream *s = new_stream(c);
+	struct agent_stream *s = new_stream(c, type);
 	CHECK_OK(wire_link_open(c->link, type, p, n, s, &s->id));
 	send_waiting(c);
 	return s;

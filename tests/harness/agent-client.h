@@ -45,7 +45,8 @@ struct agent_output {
 struct agent_stream {
 	struct agent_client *client;
 	struct agent_stream *next;
-	uint32_t id; /* 0: closed, or lost in a resynchronisation */
+	uint32_t id;  /* 0: closed, or lost in a resynchronisation */
+	uint8_t type; /* what opened it */
 
 	bool started;
 	bool failed;
@@ -69,6 +70,7 @@ struct agent_stream {
 	int stdin_errno;
 	unsigned stdin_errors;
 	unsigned acks;
+	bool acked_after_end;
 	unsigned refused; /* of them those with an error */
 	uint32_t last_ack;
 	struct cove_error ack_error; /* code 0: it was done */
@@ -76,6 +78,8 @@ struct agent_stream {
 	Cove__Wire__SessionList *lists[512];
 	unsigned n_lists;
 	bool listed;
+	/* Output that had come on all streams, when the first and when the last of them came. */
+	uint64_t list_begin, list_end;
 	bool ready; /* START */
 	bool not_ready;
 	bool down; /* SHUTDOWN */

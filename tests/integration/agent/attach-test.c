@@ -129,7 +129,11 @@ static void test_size(void)
 	/* By its own programs, */
 	agent_write(s, "\n", 1, false);
 	AGENT_UNTIL(c, strstr(text_of(s), "set"));
-	check_size(attach(c, "size", NOW, false, false), 7, 8);
+	const Cove__Wire__Session *listed = agent_listed(agent_list(c), "size");
+	CHECK_INT(listed->rows, ==, 7);
+	CHECK_INT(listed->cols, ==, 8);
+	CHECK_INT(agent_resize(other, 9, 9), ==, 0);
+	check_size(attach(c, "size", NOW, false, false), 9, 9);
 	/* and as it was when it was there last. */
 	CHECK_INT(agent_resize(other, 60, 70), ==, 0);
 	agent_write(s, "\n", 1, false);

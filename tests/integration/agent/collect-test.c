@@ -182,6 +182,28 @@ static void test_memory(void)
 	agent_client_stop(c);
 }
 
+/* So it does without: of what nobody looks at, not more than some MiB of output are kept. */
+static void test_memory_of_results(void)
+{
+	enum { MIB = 1024 * 1024, N = 40 };
+	struct agent_client *c = agent_client_start(NULL);
+	struct agent_run run = { .replay_bytes = 2 * MIB };
+	struct agent_stream *s[N];
+	agent_wait_end(agent_sh(c, "true", NULL));
+	size_t rss = agent_rss_bytes(c);
+	for (int i = 0; i < N; i++) {
+		s[i] = agent_sh(c, "head -c 2000000 /dev/zero", &run);
+		s[i]->out[0].discard = s[i]->out[0].stalled = true;
+		AGENT_UNTIL(c, s[i]->exited);
+	}
+	CHECK_INT(agent_rss_bytes(c), >, rss + (size_t)N * 3 / 2 * MIB);
+	for (int i = 0; i < N; i++)
+		agent_close(s[i]);
+	agent_list(c);
+	CHECK_RSS_BELOW(c, rss + (size_t)12 * MIB);
+	agent_client_stop(c);
+}
+
 /* What is left of its processes goes on, is read, can be killed, and ends some time. */
 static void test_background(void)
 {
@@ -305,6 +327,7 @@ static void test_too_many(void)
 	agent_close(s);
 	check_gone(c, "looked-at", "not kept");
 	CHECK_INT(agent_count_fds(c), ==, fds);
+	CHECK_INT(agent_do(c, "exit 3", NULL)->code, ==, 3);
 	agent_client_stop(c);
 }
 
@@ -347,9 +370,13 @@ static void test_too_old(void)
 }
 
 static const struct tap_test tests[] = {
-	{ "collect", test_collect }, { "while others look", test_while_others_look },
-	{ "memory", test_memory },   { "background", test_background },
-	{ "resync", test_resync },   { "too many", test_too_many, .timeout_s = 60 },
+	{ "collect", test_collect },
+	{ "while others look", test_while_others_look },
+	{ "memory", test_memory },
+	{ "memory of results", test_memory_of_results },
+	{ "background", test_background },
+	{ "resync", test_resync },
+	{ "too many", test_too_many, .timeout_s = 60 },
 	{ "too old", test_too_old },
 };
 

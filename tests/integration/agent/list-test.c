@@ -118,7 +118,7 @@ static void test_holds_up_nobody(void)
 	for (unsigned i = 0; i < LISTS; i++)
 		list[i] = agent_open(c, WIRE_SESSION_LIST, &request.base);
 	AGENT_UNTIL(c, list[0]->n_lists > 0);
-	uint64_t before = flood->out[0].received;
+	uint64_t within = 0, before = flood->out[0].received;
 	unsigned messages = 0;
 	for (unsigned i = 0; i < LISTS; i++) {
 		AGENT_UNTIL(c, list[i]->listed);
@@ -130,6 +130,13 @@ static void test_holds_up_nobody(void)
 	tap_note("%u messages, and %llu KiB of output meanwhile", messages,
 		 (unsigned long long)received >> 10);
 	CHECK_INT(received, >, (uint64_t)messages * 4096);
+	/* Nor is one list all that is said, for a while. */
+	for (unsigned i = 0; i < LISTS; i++) {
+		list[i] = agent_list(c);
+		within += list[i]->list_end - list[i]->list_begin;
+	}
+	tap_note("%llu KiB within a list", (unsigned long long)within / LISTS >> 10);
+	CHECK_INT(within, >, (uint64_t)LISTS * (SESSIONS / 64 - 1) * 4096);
 	CHECK_INT(agent_kill(flood), ==, 0);
 	agent_client_stop(c);
 }
@@ -180,6 +187,13 @@ static void test_changes(void)
 		AGENT_UNTIL(c, list->listed);
 		CHECK_INT(agent_count_listed(list), <=, 1024 + PER_ROUND);
 		agent_free(list);
+	}
+	/* Nobody gets the answer to what was asked before, on a stream that has the same number. */
+	for (unsigned i = 0; i < 10; i++) {
+		agent_client_resync(c);
+		agent_open(c, WIRE_SESSION_LIST, &request.base);
+		agent_client_resync(c);
+		agent_do(c, "true", NULL);
 	}
 	struct agent_stream *list = agent_list(c);
 	CHECK(!agent_listed(list, "0"));

@@ -289,6 +289,9 @@ size_t attach_modes_undo(const struct attach_modes *m, uint8_t out[static ATTACH
 
 	if (second)
 		undo_keyboard(&w, &m->keyboards[1]);
+	put_private(&w, m, SECOND_SCREEN_FIRST, ARRAY_SIZE(private_modes), true);
+	undo_keyboard(&w, &m->keyboards[0]);
+	/* After that: there are terminals that put more away with a screen than its cursor's place. */
 	put_private(&w, m, 0, SECOND_SCREEN_FIRST, true);
 	put_ansi(&w, m, true);
 	if (m->keypad)
@@ -297,8 +300,6 @@ size_t attach_modes_undo(const struct attach_modes *m, uint8_t out[static ATTACH
 		put(&w, "\033[>4m");
 	if (m->cursor_shape)
 		put(&w, "\033[0 q");
-	put_private(&w, m, SECOND_SCREEN_FIRST, ARRAY_SIZE(private_modes), true);
-	undo_keyboard(&w, &m->keyboards[0]);
 
 	/* Resetting these moves the cursor to the top: it goes back to its place, or to the end. */
 	bool origin = m->cursor.origin || saved->origin;

@@ -138,6 +138,15 @@ static int end_ours(struct cli_job *job, const struct cove_attach_result *result
 	return 0;
 }
 
+/* Nothing is wrong with the command, which may have been started; its id is not known here. */
+static int fail_here(const struct cli_args *args, const struct cove_error *err, bool runs_on)
+{
+	runs_on = runs_on && !args->values.kill_on_disconnect;
+	return cli_fail_error(args->command, err,
+			      runs_on ? "the command goes on, if it runs: see `cove sessions`"
+				      : NULL);
+}
+
 static int end_attached(struct cli_job *job, const struct cove_attach_result *result)
 {
 	if (result->end == COVE_ATTACH_EXITED)
@@ -168,6 +177,8 @@ int terminal_run(struct cli_job *job)
 			  : cove_attach_shell(job->sandbox, &options, &result, &err);
 	if (r == 0)
 		return end_attached(job, &result);
+	if (r == COVE_E_SYSTEM) /* of this terminal, or of what stdout is */
+		return fail_here(args, &err, !job->sandbox_is_ours);
 	if (r == COVE_E_LOST || r == COVE_E_PROTOCOL)
 		leave_line();
 	return ending_start_failure(args, job->argv ? job->argv[0] : NULL, &err);
@@ -192,6 +203,8 @@ int terminal_attach(const struct cli_args *args, cove_sandbox *sandbox, const ch
 	signal(SIGPIPE, SIG_IGN);
 	int r = cove_attach_session(sandbox, id, &options, &result, &err);
 	if (r < 0) {
+		if (r == COVE_E_SYSTEM)
+			return fail_here(args, &err, true);
 		if (r == COVE_E_LOST || r == COVE_E_PROTOCOL)
 			leave_line();
 		return cli_fail_error(args->command, &err, NULL);

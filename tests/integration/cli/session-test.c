@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "harness/tap.h"
 #include "integration/cli/command.h"
@@ -543,6 +544,26 @@ static void test_run_detached(void)
 	CHECK(no_sandbox());
 }
 
+/* Killed at any moment, it leaves nothing that would not end by itself. */
+static void test_run_killed(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+	unsigned left = 0;
+
+	for (int i = 0; i < 40; i++) {
+		int delay_us = i * 2500;
+		COVE_START(&c, "run", "-d", IMAGE, "sleep", "0.3");
+		unsigned long long at = clock_monotonic_ns() + (unsigned long long)delay_us * 1000;
+		while (clock_monotonic_ns() < at)
+			;
+		CHECK_SYS(kill(c.pid, SIGKILL));
+		command_finish(&c);
+		left += c.status == 0;
+	}
+	tap_note("%u of 40 were not killed in time", left);
+	CHECK_WITHIN(no_sandbox(), COMMAND_WAIT_MS);
+}
+
 static const struct tap_test tests[] = {
 	{ "exec -d", test_detached, TIMEOUT_S },
 	{ "a stdin that stays open", test_open_stdin, TIMEOUT_S },
@@ -556,6 +577,7 @@ static const struct tap_test tests[] = {
 	{ "wait --collect", test_collect, TIMEOUT_S },
 	{ "two with the same id", test_race, TIMEOUT_S },
 	{ "run -d", test_run_detached, TIMEOUT_S },
+	{ "run -d is killed", test_run_killed, TIMEOUT_S },
 };
 
 int main(int argc, char **argv)

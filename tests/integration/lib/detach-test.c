@@ -3,6 +3,7 @@
 /* Sandboxes that are let go of while they run, and that end with a session. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -93,7 +94,7 @@ static void create_and_die(bool until)
 {
 	int fds[2];
 	char byte;
-	CHECK_SYS(pipe(fds));
+	CHECK_SYS(pipe2(fds, O_CLOEXEC));
 	pid_t pid = (pid_t)CHECK_SYS(fork());
 	if (pid == 0) {
 		cove_sandbox *s = box_create("a", NULL);

@@ -2,6 +2,7 @@
 
 /* Sessions that outlive who started them: found, waited for, written to, collected by others. */
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -349,7 +350,7 @@ static void test_race(void)
 	cove_sandbox *s = create_with_folder();
 	for (int i = 0; i < RACES; i++) {
 		char text[256] = "", id[32];
-		CHECK_SYS(pipe(fds));
+		CHECK_SYS(pipe2(fds, O_CLOEXEC));
 		race_fd = fds[1];
 		pid_t one = in_child(race, i), two = in_child(race, i);
 		child_ends(one);

@@ -19,7 +19,8 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
 	&cove__wire__create__descriptor,       &cove__wire__stop_request__descriptor,
 	&cove__wire__sandbox_info__descriptor, &cove__wire__start__descriptor,
 	&cove__wire__ready__descriptor,	       &cove__wire__shutdown__descriptor,
-	&cove__wire__close_output__descriptor,
+	&cove__wire__close_output__descriptor, &cove__wire__flush__descriptor,
+	&cove__wire__collect__descriptor,      &cove__wire__detach_request__descriptor,
 };
 
 static void check_failure(const ProtobufCMessage *m)

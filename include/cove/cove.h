@@ -39,8 +39,9 @@
  *	- argv, env, cwd and output are byte strings in no particular encoding.
  *	- Any thread may call anything on one sandbox at the same time, except free. Of one command,
  *	  one thread at a time receives, one writes its stdin, and any number use its controls. The
- *	  library has no threads of its own: of the threads that wait, one reads for all. It keeps
- *	  no global state, never prints, never exits and leaves signals alone.
+ *	  library has no threads of its own: of the threads that wait, one reads for all. It never
+ *	  prints and never exits; it keeps no global state and leaves signals alone, but for what
+ *	  "Terminals" says, while a command has the program's terminal.
  *	- Programs with an event loop need no thread either: see "Event loops" below.
  *	- Descriptors that the library opens are close-on-exec. After fork() without exec() only
  *	  the parent may go on using its handles.
@@ -901,7 +902,7 @@ enum cove_attach_end {
 struct cove_attach_result {
 	enum cove_attach_end end;
 	int signal;
-	char id[COVE_SESSION_ID_BYTES]; /* of the session */
+	char id[COVE_SESSION_ID_BYTES]; /* of the session; "" if that was left before it had one */
 	struct cove_exit exit;
 	/* Of its output: the offset after the last byte that was shown, and how many were not kept,
 	   or lost by a lossy viewer, in what was to be shown. */

@@ -49,9 +49,12 @@ static int open_own(int fd, int mode)
 {
 	char path[32];
 	struct stat theirs, ours;
+	unsigned number;
+	/* Opening the master of a pty makes another pty. */
+	if (ioctl(fd, TIOCGPTN, &number) == 0)
+		return fd;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	_cleanup_close_ int new = open(path, mode | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	/* Opening the master of a pty makes another pty. */
 	if (new < 0 || fstat(fd, &theirs) < 0 || fstat(new, &ours) < 0 ||
 	    theirs.st_dev != ours.st_dev || theirs.st_ino != ours.st_ino ||
 	    theirs.st_rdev != ours.st_rdev)

@@ -103,8 +103,10 @@ _public_ int cove_detach_keys_check(const char *detach_keys, struct cove_error *
 
 static struct attach *attach_free(struct attach *a)
 {
-	/* First of all, and while a signal still finds our handlers. */
-	attach_terminal_restore(&a->terminal, a->code < 0 || a->end != COVE_ATTACH_EXITED);
+	/* First of all, and while a signal still finds our handlers. What was typed for a command that
+	   has been left is not for the shell; what was typed ahead for the shell is. */
+	bool left = a->started && (a->code < 0 || a->end != COVE_ATTACH_EXITED);
+	attach_terminal_restore(&a->terminal, left);
 	attach_signals_done(&a->signals);
 	attach_terminal_done(&a->terminal);
 	process_stdin_free(a->in);

@@ -146,6 +146,18 @@ static size_t n_sessions(cove_sandbox *s)
 	return n;
 }
 
+/* The oldest byte of the first session's output that is kept. */
+static uint64_t oldest_byte(cove_sandbox *s)
+{
+	struct cove_error err = COVE_ERROR_INIT;
+	struct cove_session_info **list;
+	size_t n;
+	CHECK_COVE(cove_session_list(s, &list, &n, &err), &err);
+	uint64_t start = list[0]->stdout_start;
+	cove_session_list_free(list, n);
+	return start;
+}
+
 /* Prints its size when that changes, and what is typed. */
 #define SIZES                                                                                      \
 	"trap 'echo size $(stty size).' WINCH; echo up; "                                          \
@@ -157,6 +169,8 @@ static size_t n_sessions(cove_sandbox *s)
 	"trap draw WINCH; stty raw -echo; "                                                        \
 	"printf '\\033[?1049h\\033[?25l\\033[?1000h\\033[?2004h\\033='; draw; "                    \
 	"while :; do sleep 0.02; done"
+
+static int pipe_fd;
 
 /* ---- running, leaving, coming back ---- */
 
@@ -361,7 +375,9 @@ static void test_flood(void)
 	CHECK_INT(result.missing_bytes, ==, 0);
 	/* Some is not kept by the time that one comes back. */
 	clear(t);
-	ATTACH(t, .id = "one", .options.lossy = true);
+	CHECK_WITHIN(oldest_byte(s) > 0, 5000);
+	ATTACH(t, .id = "one", .options.from = COVE_FROM_OFFSET, .options.lossy = true);
+	wait_raw(t);
 	terminal_wait_text(t, "y");
 	terminal_type(t, "\003");
 	result = wait_end(t, COVE_ATTACH_EXITED);
@@ -378,6 +394,36 @@ static void test_flood(void)
 	result = wait_end(t, COVE_ATTACH_EXITED);
 	CHECK_INT(result.stdout_offset, ==, 588895);
 	CHECK(terminal_has_text(t, "100000"));
+	box_stop(s);
+}
+
+/* Output that nobody takes; a guest that does nothing any more: neither is in the user's way. */
+static void test_stuck(void)
+{
+	cove_sandbox *s;
+	_cleanup_(terminal_freep) struct terminal *t = begin(&s);
+	CHECK_SYS(mkfifo(tap_path("pipe"), 0600));
+	pipe_fd = CHECK_SYS(open(tap_path("pipe"), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+	ATTACH(t, .script = "exec yes", .output = tap_path("pipe"));
+	struct pollfd output = { .fd = pipe_fd, .events = POLLOUT };
+	CHECK_WITHIN(poll(&output, 1, 0) == 0, 5000); /* it is full */
+	terminal_resize(t, 30, 90);
+	terminal_type(t, "\035");
+	wait_end(t, COVE_ATTACH_DETACHED);
+	ATTACH(t, .script = "exec yes", .output = tap_path("pipe"));
+	wait_raw(t);
+	CHECK_SYS(kill(terminal_pid(t), SIGTERM));
+	wait_end(t, COVE_ATTACH_INTERRUPTED);
+	close(pipe_fd);
+
+	ATTACH(t, .script = FULL_SCREEN);
+	terminal_wait_text(t, "full 30 90");
+	struct cove_sandbox_info *info = box_inspect("box");
+	CHECK_SYS(kill(info->vmm_pid, SIGSTOP));
+	terminal_type(t, "for nobody\035");
+	wait_end(t, COVE_ATTACH_DETACHED);
+	CHECK_SYS(kill(info->vmm_pid, SIGCONT));
+	cove_sandbox_info_free(info);
 	box_stop(s);
 }
 
@@ -722,8 +768,6 @@ static void test_options(void)
 	box_stop(s);
 }
 
-static int pipe_fd;
-
 /* Only the test has the reading end. */
 static int close_pipe(void)
 {
@@ -978,6 +1022,7 @@ static const struct tap_test tests[] = {
 	{ "detach keys", test_keys },
 	{ "a program that does not read", test_unread, .timeout_s = 60 },
 	{ "a program that writes without end", test_flood, .timeout_s = 60 },
+	{ "output that nobody takes, and a guest that is frozen", test_stuck },
 	{ "the size of the window", test_resize },
 	{ "a program with the whole screen", test_full_screen },
 	{ "questions are asked once", test_questions },

@@ -186,6 +186,8 @@ static enum verdict ground(struct attach_screen *s, uint8_t byte)
 
 static enum verdict after_c2(struct attach_screen *s, uint8_t byte)
 {
+	if (byte == ENQ) /* what is around it is joined */
+		return VERDICT_OMIT;
 	if (byte >= 0x80 && byte <= 0x9f)
 		return escape_final(s, byte - 0x40);
 	s->state = SCREEN_GROUND;
@@ -270,6 +272,21 @@ static enum verdict string(struct attach_screen *s, uint8_t byte)
 	return VERDICT_WAIT;
 }
 
+static enum verdict string_c2(struct attach_screen *s, uint8_t byte)
+{
+	if (byte == ENQ)
+		return VERDICT_OMIT;
+	if (byte == 0x9c)
+		return end_sequence(s, is_string_question(s, 1));
+	if (byte < 0x80 || byte > 0x9f) {
+		s->state = SCREEN_STRING;
+		return string(s, byte);
+	}
+	/* To some terminals other C1 controls are the end of a string, and the beginning of what they are. */
+	begin(s, SCREEN_C2);
+	return VERDICT_BROKEN;
+}
+
 static enum verdict step(struct attach_screen *s, uint8_t byte)
 {
 	switch (s->state) {
@@ -289,10 +306,7 @@ static enum verdict step(struct attach_screen *s, uint8_t byte)
 		begin(s, SCREEN_ESCAPE);
 		return VERDICT_BROKEN;
 	case SCREEN_STRING_C2:
-		if (byte == 0x9c)
-			return end_sequence(s, is_string_question(s, 1));
-		s->state = SCREEN_STRING;
-		return string(s, byte);
+		return string_c2(s, byte);
 	}
 	return VERDICT_TEXT;
 }
@@ -334,18 +348,25 @@ static void hold(struct attach_screen *s, uint8_t byte, struct shown *out)
 		show_held(s, out);
 		s->passing = true;
 	}
-	/* An ESC that does not end the string that passes begins another sequence. */
-	if (s->passing && s->state != SCREEN_STRING_ESCAPE)
+	/* What may be the beginning of another sequence waits also in a string that passes. */
+	if (s->passing)
+		show_held(s, out);
+	if (s->passing && s->state != SCREEN_STRING_ESCAPE && s->state != SCREEN_STRING_C2)
 		show(out, byte);
 	else
 		s->held[s->n_held++] = byte;
 }
 
-/* Another sequence begins in the middle of one. `state` is that of the old one. */
-static void break_off(struct attach_screen *s, enum attach_screen_state state, struct shown *out)
+/* Another sequence begins with `byte` in the middle of one. `state` is that of the old one. */
+static void break_off(struct attach_screen *s, enum attach_screen_state state, uint8_t byte,
+		      struct shown *out)
 {
 	if (state == SCREEN_C2) {
-		show_held(s, out); /* no sequence at all, just no UTF-8 */
+		/* No sequence at all, just no UTF-8; unless what follows is left out, and what
+		   comes after that makes one of it. */
+		if (byte != ESC && byte != 0xc2)
+			show_held(s, out);
+		s->n_held = 0;
 		return;
 	}
 	/* The terminal has a part of it: it has to know, in case the other one is left out. */
@@ -355,6 +376,8 @@ static void break_off(struct attach_screen *s, enum attach_screen_state state, s
 	s->n_held = 0;
 	if (state == SCREEN_STRING_ESCAPE)
 		hold(s, ESC, out);
+	if (state == SCREEN_STRING_C2)
+		hold(s, 0xc2, out);
 }
 
 static void filter(struct attach_screen *s, uint8_t byte, struct shown *out)
@@ -363,7 +386,7 @@ static void filter(struct attach_screen *s, uint8_t byte, struct shown *out)
 		enum attach_screen_state before = s->state;
 		switch (step(s, byte)) {
 		case VERDICT_BROKEN:
-			break_off(s, before, out);
+			break_off(s, before, byte, out);
 			continue;
 		case VERDICT_TEXT:
 			show(out, byte);

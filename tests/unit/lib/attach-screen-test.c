@@ -153,7 +153,7 @@ static void test_others(void)
 		CSI "1\03031m", /* CAN */
 		CSI "1\r;2H",	/* a control in the middle is obeyed at once */
 		"\xc2"
-		"a\xc2\xc2\xa0\xff\xfe\x80\x9b"
+		"a\xc2\xa0\xff\xfe\x80\x9b"
 		"c", /* no UTF-8 */
 		CSI "\x7f"
 		    "1m",
@@ -182,6 +182,25 @@ static void test_broken(void)
 		    "c",
 		    "a");
 	CHECK_SHOWN("a" ESC "]11;\005?" ST "b", "ab");
+	CHECK_SHOWN("a\xc2" CSI "c\x9b"
+		    "cb",
+		    "a\x9b"
+		    "cb");
+	CHECK_SHOWN("a\xc2\xc2\x9b"
+		    "c\x9b"
+		    "cb",
+		    "a\x9b"
+		    "cb");
+	CHECK_SHOWN("a\xc2\005\x9b"
+		    "cb",
+		    "ab");
+	CHECK_SHOWN("a" ESC "]0;\xc2\005\x9c\xc2\x9b"
+		    "cb",
+		    "a" ESC "]0;\xc2\x9c"
+		    "b");
+	CHECK_SHOWN("a" ESC "]0;x\xc2\x9b"
+		    "cb",
+		    "ab");
 	CHECK_SHOWN("a" ESC "![c", "ac"); /* there are terminals that take it for ESC [ */
 	/* The end of what is shown again: what waits is new. */
 	CHECK_SHOWN("a" CSI "6", "a" CSI "6");
@@ -245,7 +264,7 @@ static size_t make_junk(uint8_t *out, size_t max)
 		"21",	    "u",	   "m",	     "\030",	 "\032",
 		"\007",	    "\005",	   "Z",	     "\xc2",	 "\x9b",
 		"\x9d",	    "\x9c",	   "\x90",   "\xe2",	 "a",
-		"\r\n",    "$q",	   "+q",     "11;?",	 "4;1;?",
+		"\r\n",	    "$q",	   "+q",     "11;?",	 "4;1;?",
 		"52;c;?",   " ",	   "!",	     CSI "c",	 CSI "6n",
 		CSI "?1$p", ESC "P$qm" ST, CSI ">c", CSI "1;1H", ESC "]0;t\007",
 	};

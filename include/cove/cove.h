@@ -519,7 +519,10 @@ enum cove_stream {
 enum cove_event_kind {
 	/*
 	 * The command runs: pid, id, was_there, tty, rows, cols; stdout_total and stderr_total are
-	 * what it had written by then. Comes first, unless FAILED or LOST does.
+	 * what it had written by then. Of a terminal, data and bytes are the control sequences, 1024
+	 * bytes at most, by which another one that is as after a reset gets the modes that the
+	 * command had switched on by then (its second screen, bracketed paste, the mouse), for what
+	 * did that may not be kept any more. Comes first, unless FAILED or LOST does.
 	 */
 	COVE_EVENT_STARTED = 1,
 	/* It wrote something: data, bytes, offset. Never 0 bytes; cut anywhere. */
@@ -546,7 +549,7 @@ struct cove_event {
 	int pid;		 /* in the guest; set in all events once known */
 	int os_errno;		 /* STDIN_ERROR */
 	const char *id;		 /* of the session; "" until known; lives as long as the process */
-	const void *data;	 /* STDOUT, STDERR */
+	const void *data;	 /* STDOUT, STDERR; STARTED */
 	size_t bytes;
 	uint64_t offset; /* of data in its stream; GAP: of the first missing byte */
 	uint64_t missing_bytes;

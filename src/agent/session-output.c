@@ -101,6 +101,14 @@ void session_output_hold(struct session_output *o, bool hold)
 	watch_source(o);
 }
 
+/* For those who come when what has set the terminal's modes is not kept any more. */
+static void follow_screen(struct screen *screen, const struct iovec iov[2], size_t n)
+{
+	size_t first = MIN(n, iov[0].iov_len);
+	screen_follow(screen, iov[0].iov_base, first);
+	screen_follow(screen, iov[1].iov_base, n - first);
+}
+
 /* Bytes read; 0: the end; -EAGAIN; -ENOBUFS: no room that is not spoken for. */
 static ssize_t read_some(struct session_output *o)
 {
@@ -118,6 +126,8 @@ static ssize_t read_some(struct session_output *o)
 		/* EIO is how a terminal says that nobody has it open any more. */
 		return errno == EAGAIN ? -EAGAIN : 0;
 	ring_commit(&o->ring, (size_t)k);
+	if (o->session->screen)
+		follow_screen(o->session->screen, iov, (size_t)k);
 	o->held -= MIN(o->held, (size_t)k);
 	if ((size_t)k == o->read_size)
 		read_more_next_time(o);

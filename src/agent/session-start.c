@@ -359,6 +359,10 @@ static int fill_session(struct session *s, struct start *start)
 		session_input_close(s);
 	if (r >= 0)
 		r = timer_new(&agent->loop, session_on_end_timer, s, &s->end);
+	if (r >= 0 && exec->tty) {
+		s->screen = calloc(1, sizeof(*s->screen));
+		r = s->screen ? 0 : -ENOMEM;
+	}
 	if (r >= 0 && exec->timeout_ms)
 		r = timer_new(&agent->loop, session_on_timeout, s, &s->timeout);
 	return r;

@@ -134,6 +134,7 @@ struct session *session_free(struct session *s)
 	session_output_done(&s->outputs[0]);
 	session_output_done(&s->outputs[1]);
 	tree_done(&s->tree);
+	free(s->screen);
 	wire_strv_free(s->argv);
 	free(s->id);
 	free(s);

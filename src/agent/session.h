@@ -34,6 +34,7 @@
 #include "agent/tree.h"
 #include "base/list.h"
 #include "base/macro.h"
+#include "base/screen.h"
 #include "cove/error.h"
 #include "wire/cove.pb-c.h"
 
@@ -146,6 +147,7 @@ struct session {
 	struct watch *tree_watch;
 
 	struct session_output outputs[2]; /* stdout, stderr */
+	struct screen *screen;		  /* what a terminal's output has switched on; else NULL */
 	struct session_input input;
 	struct list viewers;
 	unsigned n_viewers;

@@ -65,6 +65,10 @@ static void tell_started(struct viewer *v, bool already_running)
 	m.has_rows = m.has_cols = s->tty;
 	m.rows = s->size.ws_row;
 	m.cols = s->size.ws_col;
+	uint8_t modes[SCREEN_MODES_BYTES];
+	if (s->screen)
+		m.terminal = wire_bytes(modes, screen_modes_redo(&s->screen->modes, modes));
+	m.has_terminal = m.terminal.len > 0;
 	server_send(s->agent, v->stream, WIRE_STARTED, &m.base);
 }
 

@@ -62,6 +62,12 @@ struct attach {
 	uint64_t replay_end; /* the first byte that is new */
 	bool live;	     /* what has been shown before is over */
 	uint64_t shown;	     /* after the last byte that was */
+	/* Of a session that was there: where its output was asked for from. */
+	enum cove_open_from from;
+	uint64_t from_offset;
+	/* The modes that the command has switched on before that, as control sequences. */
+	uint8_t modes[SCREEN_MODES_BYTES];
+	size_t modes_size;
 	/* What goes out as it is: looked through, or of our own. */
 	uint8_t piece[ATTACH_PIECE_BYTES + 2 * ATTACH_SCREEN_HOLD];
 	size_t piece_first, piece_end;

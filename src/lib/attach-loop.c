@@ -113,6 +113,18 @@ static void tell_size(struct attach *a, uint64_t now_ms)
 
 /* ---- output ---- */
 
+/*
+ * The modes that the command has, unless the terminal has them already. At the end of what is shown
+ * again; and before it, where that does not begin at the beginning: what was written to a second screen
+ * is shown there, even if what has switched it on is not kept.
+ */
+static void put_modes(struct attach *a)
+{
+	if (a->terminal.shows && !a->live)
+		a->piece_end += attach_terminal_adjust(&a->terminal, a->modes, a->modes_size,
+						       a->piece + a->piece_end);
+}
+
 /* A session of that id was there: its stdin is at some offset, and its output shown again. */
 static void reopen(struct attach *a)
 {
@@ -145,6 +157,13 @@ static void on_started(struct attach *a, const struct cove_event *event)
 	a->started = true;
 	a->live = !a->opened || !a->terminal.shows; /* nobody would answer */
 	a->replay_end = event->stdout_total;
+	a->shown = a->from == COVE_FROM_NOW ? event->stdout_total : a->from_offset;
+	a->modes_size = MIN(event->bytes, sizeof(a->modes));
+	if (a->modes_size > 0)
+		memcpy(a->modes, event->data, a->modes_size);
+	a->piece_first = a->piece_end = 0;
+	if (a->from != COVE_FROM_START)
+		put_modes(a);
 	a->sent = (struct attach_size){ event->rows, event->cols };
 	if (a->opened)
 		begin_nudge(a);
@@ -156,11 +175,14 @@ static void on_gap(struct attach *a, const struct cove_event *event)
 {
 	if (event->stream != COVE_STDOUT)
 		return;
+	bool first = a->from == COVE_FROM_START && a->shown == 0;
 	a->missing_bytes += event->missing_bytes;
 	a->shown = event->offset + event->missing_bytes;
 	if (a->terminal.shows) {
 		a->piece_first = 0;
 		a->piece_end = attach_terminal_cancel(&a->terminal, a->piece);
+		if (first)
+			put_modes(a);
 	}
 }
 
@@ -172,11 +194,12 @@ static void on_output(struct attach *a, const struct cove_event *event)
 	a->answered = a->answered || event->offset + event->bytes > a->replay_end;
 }
 
-/* What waits to be judged at the end of what is shown again. */
+/* What waits to be judged at the end of what is shown again comes after the modes: it goes on. */
 static void end_replay(struct attach *a)
 {
-	a->piece_first = 0;
-	a->piece_end = attach_terminal_release(&a->terminal, a->piece);
+	a->piece_first = a->piece_end = 0;
+	put_modes(a);
+	a->piece_end += attach_terminal_release(&a->terminal, a->piece + a->piece_end);
 	a->live = true;
 }
 
@@ -260,7 +283,7 @@ static void pump_output(struct attach *a)
 			n = write_out(a, a->piece + a->piece_first, a->piece_end - a->piece_first,
 				      false);
 			a->piece_first += n;
-		} else if (a->data_bytes > 0 && !a->live && a->offset >= a->replay_end) {
+		} else if (a->started && !a->live && a->shown >= a->replay_end) {
 			end_replay(a);
 		} else if (a->data_bytes > 0) {
 			n = show_data(a);

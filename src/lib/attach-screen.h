@@ -3,8 +3,7 @@
 #define LIB_ATTACH_SCREEN_H
 
 /*
- * Follows what a command writes to a terminal, as the terminal does (the parser is that of a VT500,
- * with what xterm and others have added). For two ends:
+ * What a command writes to a terminal, on its way to the user's.
  *
  * Output that is shown again to a terminal that was not there when it was written must not make that
  * terminal answer: the answers would be typed into the command. attach_screen_filter() leaves the
@@ -12,14 +11,14 @@
  * one, which terminals throw away themselves, go with them, so that what is left out never
  * makes a sequence of what is around it.
  *
- * What the command has switched on in the user's terminal (`modes`) has to be switched off when the
- * user leaves it, and on again after a suspension.
+ * What the command has switched on in the user's terminal (screen.modes) has to be switched off when
+ * the user leaves it, and on again after a suspension.
  *
  * No I/O, no allocation. The bytes are a guest's: whatever they are, the state stays within these
  * bounds, and costs a constant per byte.
  */
 
-#include "lib/attach-modes.h"
+#include "base/screen.h"
 
 /*
  * The most of a sequence that waits for its end to be judged. No question is as long; what is longer
@@ -27,22 +26,8 @@
  */
 #define ATTACH_SCREEN_HOLD 4096
 
-enum attach_screen_state {
-	SCREEN_GROUND,	      /* text */
-	SCREEN_C2,	      /* first byte of a UTF-8 character that may be a C1 control */
-	SCREEN_ESCAPE,	      /* after ESC and its intermediates */
-	SCREEN_CONTROL,	      /* after CSI */
-	SCREEN_STRING,	      /* after OSC, DCS, APC, PM or SOS, to ST (of OSC: or BEL) */
-	SCREEN_STRING_ESCAPE, /* after ESC in it: ST, if a backslash follows */
-	SCREEN_STRING_C2,     /* after 0xC2 in it: ST, if 0x9C follows */
-};
-
 struct attach_screen {
-	enum attach_screen_state state;
-	struct attach_control control; /* the sequence so far; of ESC as well */
-	uint8_t string;		       /* what began the string: the byte after ESC */
-	struct attach_modes modes;
-
+	struct screen screen;
 	bool passing; /* the sequence is let go as it comes */
 	size_t n_held;
 	uint8_t held[ATTACH_SCREEN_HOLD];
@@ -64,6 +49,14 @@ size_t attach_screen_filter(struct attach_screen *s, const uint8_t *data, size_t
  * ATTACH_SCREEN_HOLD bytes.
  */
 size_t attach_screen_release(struct attach_screen *s, uint8_t *out);
+
+/*
+ * Before that: what sets the terminal to the modes that the command's has by then, which are those of
+ * the control sequences `wanted`. What is shown may begin after what has set them. Nothing where they
+ * are set. At most ATTACH_SCREEN_ADJUST bytes.
+ */
+#define ATTACH_SCREEN_ADJUST (2 * SCREEN_MODES_BYTES)
+size_t attach_screen_adjust(struct attach_screen *s, const void *wanted, size_t n, uint8_t *out);
 
 /*
  * What ends, in the terminal and here, the sequence that the output has been cut off in: after a gap

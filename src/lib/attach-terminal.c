@@ -160,6 +160,14 @@ size_t attach_terminal_filter(struct attach_terminal *t, const uint8_t *data, si
 	return size;
 }
 
+size_t attach_terminal_adjust(struct attach_terminal *t, const void *wanted, size_t n, uint8_t *out)
+{
+	pthread_mutex_lock(&raw_lock);
+	size_t size = attach_screen_adjust(&t->screen, wanted, n, out);
+	pthread_mutex_unlock(&raw_lock);
+	return size;
+}
+
 size_t attach_terminal_release(struct attach_terminal *t, uint8_t *out)
 {
 	pthread_mutex_lock(&raw_lock);
@@ -238,8 +246,8 @@ int attach_terminal_raw(struct attach_terminal *t, bool again, struct cove_error
 	raw_pid = getpid();
 	raw_terminal = t;
 	if (again && t->shows) {
-		uint8_t bytes[ATTACH_UNDO_BYTES];
-		write_all(t, bytes, attach_modes_redo(&t->screen.modes, bytes));
+		uint8_t bytes[SCREEN_MODES_BYTES];
+		write_all(t, bytes, screen_modes_redo(&t->screen.screen.modes, bytes));
 	}
 	pthread_mutex_unlock(&raw_lock);
 	return 0;
@@ -247,11 +255,11 @@ int attach_terminal_raw(struct attach_terminal *t, bool again, struct cove_error
 
 static void restore(struct attach_terminal *t, bool flush)
 {
-	uint8_t bytes[ATTACH_SCREEN_CANCEL + ATTACH_UNDO_BYTES];
+	uint8_t bytes[ATTACH_SCREEN_CANCEL + SCREEN_MODES_BYTES];
 	sigset_t ttou, old;
 	if (t->shows) {
 		size_t n = attach_screen_cancel(&t->screen, bytes);
-		n += attach_modes_undo(&t->screen.modes, bytes + n);
+		n += screen_modes_undo(&t->screen.screen.modes, bytes + n);
 		write_all(t, bytes, n);
 	}
 	/* In the background too: whoever was given the terminal may have been given it raw. */

@@ -78,6 +78,8 @@ ssize_t attach_terminal_write(struct attach_terminal *t, const void *data, size_
 /* The functions of attach-screen.h, for what is to be written without `follow`. */
 size_t attach_terminal_filter(struct attach_terminal *t, const uint8_t *data, size_t n,
 			      uint8_t *out);
+size_t attach_terminal_adjust(struct attach_terminal *t, const void *wanted, size_t n,
+			      uint8_t *out);
 size_t attach_terminal_release(struct attach_terminal *t, uint8_t *out);
 size_t attach_terminal_cancel(struct attach_terminal *t, uint8_t *out);
 

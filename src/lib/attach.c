@@ -191,6 +191,8 @@ static int start_command(struct attach *a, const struct target *target, struct c
 static int open_session(struct attach *a, const struct target *target, struct cove_error *err)
 {
 	a->opened = true;
+	a->from = target->open.from;
+	a->from_offset = target->open.stdout_offset;
 	snprintf(a->id, sizeof(a->id), "%s", target->id);
 	return session_open(a->sandbox->connection, target->id, &target->open, false, &a->process,
 			    err);

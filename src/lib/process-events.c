@@ -4,10 +4,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/macro.h"
+#include "base/screen-modes.h"
 #include "lib/exit.h"
 #include "lib/process-internal.h"
 
@@ -150,6 +152,22 @@ static void begin_output(struct process *p, unsigned i, uint64_t begins, uint64_
 		add_gap(o, begins);
 }
 
+static bool keep_terminal(struct process *p, const Cove__Wire__Started *m)
+{
+	if (m->terminal.len == 0)
+		return true;
+	if (!m->tty || m->terminal.len > SCREEN_MODES_BYTES) {
+		break_off(p, "modes of no terminal, or %zu bytes of them", m->terminal.len);
+		return false;
+	}
+	p->terminal = malloc(m->terminal.len);
+	if (!p->terminal)
+		return true; /* a screen looks the worse for it, no byte is lost */
+	memcpy(p->terminal, m->terminal.data, m->terminal.len);
+	p->terminal_size = m->terminal.len;
+	return true;
+}
+
 static void on_started(struct process *p, const Cove__Wire__Started *m)
 {
 	if (p->state != PROCESS_STARTING || !session_id_valid(m->id.data, m->id.len)) {
@@ -165,6 +183,8 @@ static void on_started(struct process *p, const Cove__Wire__Started *m)
 		break_off(p, "a terminal of %u by %u", m->rows, m->cols);
 		return;
 	}
+	if (!keep_terminal(p, m))
+		return;
 	p->was_there = p->options.attaches || m->already_running;
 	if (!may_begin(p, 0, m->stdout_offset, m->stdout_end) ||
 	    !may_begin(p, 1, m->stderr_offset, m->stderr_end))

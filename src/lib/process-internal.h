@@ -95,6 +95,8 @@ struct process {
 
 	int pid;
 	char id[SESSION_ID_MAX_BYTES + 1];
+	void *terminal; /* the modes that STARTED gave */
+	size_t terminal_size;
 	/* As STARTED had it. */
 	bool was_there;
 	bool tty;

@@ -177,6 +177,8 @@ static bool next_event(struct process *p)
 		event->tty = p->tty;
 		event->rows = p->rows;
 		event->cols = p->cols;
+		event->data = p->terminal;
+		event->bytes = p->terminal_size;
 		event->stdout_total = p->written[0];
 		event->stderr_total = p->written[1];
 		return true;

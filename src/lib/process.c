@@ -87,6 +87,7 @@ static void destroy(struct process *p)
 	process_drop_output(p);
 	process_drop_input(p);
 	list_remove(&p->stream.in_ready);
+	free(p->terminal);
 	for (unsigned i = 0; i < N_OUTPUTS; i++) {
 		buffer_done(&p->outputs[i].incoming);
 		buffer_done(&p->outputs[i].lent);

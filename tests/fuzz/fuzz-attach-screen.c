@@ -34,7 +34,7 @@ static struct shown show(const uint8_t *data, size_t size, size_t piece)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct attach_screen s;
-	uint8_t out[ATTACH_UNDO_BYTES];
+	uint8_t out[SCREEN_MODES_BYTES];
 	size_t piece = size ? 1 + data[0] % 16 : 1;
 
 	struct shown whole = show(data, size, size ? size : 1), parts = show(data, size, piece);
@@ -48,12 +48,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	attach_screen_init(&s);
 	attach_screen_follow(&s, data, size);
-	size_t n = attach_modes_redo(&s.modes, out);
+	size_t n = screen_modes_redo(&s.screen.modes, out);
 	FUZZ_CHECK(n <= sizeof(out));
 	(void)attach_screen_cancel(&s, out);
-	n = attach_modes_undo(&s.modes, out);
+	n = screen_modes_undo(&s.screen.modes, out);
 	attach_screen_follow(&s, out, n);
-	FUZZ_CHECK(s.state == SCREEN_GROUND);
-	FUZZ_CHECK(attach_modes_undo(&s.modes, out) == 0);
+	FUZZ_CHECK(s.screen.state == SCREEN_GROUND);
+	FUZZ_CHECK(screen_modes_undo(&s.screen.modes, out) == 0);
 	return 0;
 }

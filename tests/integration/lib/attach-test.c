@@ -495,6 +495,42 @@ static void test_full_screen(void)
 	box_stop(s);
 }
 
+/* Modes that were set by what is not kept any more; whatever is shown, and by whom it is looked at. */
+static void test_forgotten_modes(void)
+{
+	cove_sandbox *s;
+	_cleanup_(terminal_freep) struct terminal *t = begin(&s);
+	ATTACH(t, .new_id = "one", .exec.replay_bytes = 4096,
+	       .script =
+		       "stty -echo; printf '\\033[?1049h\\033[?2004h\\033[?1h\\033=\\033[?1002h'; "
+		       "seq 10000; printf here; read x");
+	terminal_wait_text(t, "here");
+	terminal_type(t, "\035");
+	wait_end(t, COVE_ATTACH_DETACHED);
+	const struct cove_attach_options how[] = {
+		{ 0 },
+		{ .read_only = true },
+		{ .from = COVE_FROM_NOW },
+		{ .from = COVE_FROM_NOW, .read_only = true },
+		{ .from = COVE_FROM_OFFSET, .stdout_offset = 40000, .lossy = true },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
+		ATTACH(t, .id = "one", .options = how[i]);
+		TERMINAL_WAIT(t, terminal_modes(t).alternate && terminal_modes(t).paste &&
+					 terminal_modes(t).application_cursor &&
+					 terminal_modes(t).application_keypad &&
+					 terminal_modes(t).mouse);
+		/* On the second screen, since that is where it belongs. */
+		if (how[i].from != COVE_FROM_NOW)
+			terminal_wait_text(t, "here");
+		else
+			CHECK(!terminal_has_text(t, "here"));
+		terminal_type(t, "\035");
+		wait_end(t, COVE_ATTACH_DETACHED);
+	}
+	box_stop(s);
+}
+
 /* What is shown again asks the terminal nothing; what is new does. */
 static void test_questions(void)
 {
@@ -1025,6 +1061,7 @@ static const struct tap_test tests[] = {
 	{ "output that nobody takes, and a guest that is frozen", test_stuck },
 	{ "the size of the window", test_resize },
 	{ "a program with the whole screen", test_full_screen },
+	{ "modes that nobody remembers", test_forgotten_modes },
 	{ "questions are asked once", test_questions },
 	{ "signals that end a program", test_signals },
 	{ "handlers of the program", test_handlers },

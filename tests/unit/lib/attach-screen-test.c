@@ -224,7 +224,7 @@ static void test_long(void)
 			filter(&s, text + i, 1, &shown);
 		memcpy(text + length + 2, "b", 1);
 		CHECK_MEM(shown.data, shown.n, text, length + 3);
-		CHECK_INT(s.state, ==, SCREEN_GROUND);
+		CHECK_INT(s.screen.state, ==, SCREEN_GROUND);
 
 		/* Broken off by a question: the terminal is told of the end, and not of that. */
 		memcpy(text + length, CSI "cb", 4);
@@ -235,7 +235,7 @@ static void test_long(void)
 		CHECK_INT(shown.data[shown.n - 1], ==, 'b');
 		if (shown.n > 1)
 			CHECK_INT(shown.data[shown.n - 2], ==, 030);
-		CHECK_INT(s.state, ==, SCREEN_GROUND);
+		CHECK_INT(s.screen.state, ==, SCREEN_GROUND);
 		free(shown.data);
 		free(text);
 	}
@@ -349,15 +349,15 @@ static void check_bytes(const char *file, int line, const char *text, const uint
 #define CHECK_UNDO(text, expected)                                                                 \
 	do {                                                                                       \
 		struct attach_screen _s = after(text);                                             \
-		uint8_t _out[ATTACH_UNDO_BYTES];                                                   \
-		size_t _n = attach_modes_undo(&_s.modes, _out);                                    \
+		uint8_t _out[SCREEN_MODES_BYTES];                                                  \
+		size_t _n = screen_modes_undo(&_s.screen.modes, _out);                             \
 		check_bytes(__FILE__, __LINE__, text, _out, _n, expected);                         \
 	} while (0)
 #define CHECK_REDO(text, expected)                                                                 \
 	do {                                                                                       \
 		struct attach_screen _s = after(text);                                             \
-		uint8_t _out[ATTACH_UNDO_BYTES];                                                   \
-		size_t _n = attach_modes_redo(&_s.modes, _out);                                    \
+		uint8_t _out[SCREEN_MODES_BYTES];                                                  \
+		size_t _n = screen_modes_redo(&_s.screen.modes, _out);                             \
 		check_bytes(__FILE__, __LINE__, text, _out, _n, expected);                         \
 	} while (0)
 
@@ -431,24 +431,55 @@ static void test_undo(void)
 static void test_most(void)
 {
 	struct attach_screen s = screen();
-	uint8_t out[ATTACH_UNDO_BYTES], undo[ATTACH_UNDO_BYTES];
-	s.modes.private_modes = UINT32_MAX >> 7;
+	uint8_t out[SCREEN_MODES_BYTES], undo[SCREEN_MODES_BYTES];
+	s.screen.modes.private_modes = UINT32_MAX >> 7;
 	for (unsigned i = 0; i < 40; i++)
 		attach_screen_follow(&s, (const uint8_t *)CSI ">31u", 6);
-	s.modes.keyboards[0] = s.modes.keyboards[1];
+	s.screen.modes.keyboards[0] = s.screen.modes.keyboards[1];
 	const char *rest = CSI "2;4;20h" CSI "99999 q" CSI ">4;99999m" CSI "99999;99999r" ESC
 			       "=" ESC "(0\016" CSI "?6h" CSI "1m";
 	attach_screen_follow(&s, (const uint8_t *)rest, strlen(rest));
-	size_t n_undo = attach_modes_undo(&s.modes, undo);
-	size_t n = attach_modes_redo(&s.modes, out);
-	CHECK_INT(n, <, ATTACH_UNDO_BYTES);
+	size_t n_undo = screen_modes_undo(&s.screen.modes, undo);
+	size_t n = screen_modes_redo(&s.screen.modes, out);
+	CHECK_INT(n, <, SCREEN_MODES_BYTES);
 	attach_screen_init(&s);
 	attach_screen_follow(&s, out, n);
 	attach_screen_follow(&s, (const uint8_t *)CSI "1m", 4); /* colours are not put back on */
-	n = attach_modes_undo(&s.modes, out);
+	n = screen_modes_undo(&s.screen.modes, out);
 	CHECK_MEM(out, n, undo, n_undo);
 	attach_screen_follow(&s, out, n);
-	CHECK_INT(attach_modes_undo(&s.modes, out), ==, 0);
+	CHECK_INT(screen_modes_undo(&s.screen.modes, out), ==, 0);
+}
+
+/* What has been shown, what the command's terminal has, and what makes the one like the other. */
+static void check_adjusted(const char *shown, const char *wanted, const char *expected)
+{
+	struct attach_screen s = after(shown);
+	uint8_t out[ATTACH_SCREEN_ADJUST];
+	size_t n = attach_screen_adjust(&s, wanted, strlen(wanted), out);
+	check_bytes(__FILE__, __LINE__, shown, out, n, expected);
+	CHECK_INT(attach_screen_adjust(&s, wanted, strlen(wanted), out), ==, 0);
+}
+
+static void test_adjust(void)
+{
+	check_adjusted("", "", "");
+	check_adjusted("text", CSI "?1049;2004h" CSI "?1h", CSI "?1049h" CSI "?1h" CSI "?2004h");
+	check_adjusted(CSI "?2004h" CSI "?1049h" CSI "1m", CSI "?1049h" CSI "?2004h", "");
+	check_adjusted(CSI "?2004h", "", CSI "?2004l");
+	check_adjusted(CSI "?1000h", CSI "?1006h", CSI "?1000l" CSI "?1006h");
+	/* Nothing but what sets modes comes through. */
+	check_adjusted("", "text" ESC "]52;c;AAAA\007" CSI "6n" CSI "?25l" CSI "2J", CSI "?25l");
+
+	/* In the middle of a picture, of which the terminal has a part. */
+	struct attach_screen s = screen();
+	struct shown shown = new_shown(2 * ATTACH_SCREEN_HOLD);
+	static uint8_t picture[2 * ATTACH_SCREEN_HOLD] = ESC "Pq";
+	memset(picture + 3, '~', sizeof(picture) - 3);
+	filter(&s, picture, sizeof(picture), &shown);
+	uint8_t out[ATTACH_SCREEN_ADJUST];
+	CHECK_INT(attach_screen_adjust(&s, CSI "?1h", 5, out), ==, 0);
+	free(shown.data);
 }
 
 static void test_cancel(void)
@@ -469,7 +500,7 @@ static void test_cancel(void)
 static void test_noise(void)
 {
 	for (unsigned round = 0; round < 2000; round++) {
-		uint8_t junk[1000], out[ATTACH_UNDO_BYTES];
+		uint8_t junk[1000], out[SCREEN_MODES_BYTES];
 		struct attach_screen s = screen();
 		srand(round);
 		size_t n = sizeof(junk);
@@ -478,11 +509,26 @@ static void test_noise(void)
 		else
 			for (size_t i = 0; i < n; i++)
 				junk[i] = (uint8_t)rand();
+		size_t n_junk = n;
 		attach_screen_follow(&s, junk, n);
 		attach_screen_cancel(&s, out);
-		n = attach_modes_undo(&s.modes, out);
+
+		/* Byte by byte it is the same; and what it has set can be handed on, and that again. */
+		struct screen bytewise = { 0 }, next = { 0 };
+		uint8_t redo[SCREEN_MODES_BYTES], again[SCREEN_MODES_BYTES];
+		for (size_t i = 0; i < n_junk; i++)
+			screen_follow(&bytewise, junk + i, 1);
+		attach_screen_cancel(&(struct attach_screen){ .screen = bytewise }, out);
+		size_t n_redo = screen_modes_redo(&s.screen.modes, redo);
+		size_t n_again = screen_modes_redo(&bytewise.modes, again);
+		CHECK_MEM(again, n_again, redo, n_redo);
+		screen_follow(&next, redo, n_redo);
+		n_again = screen_modes_redo(&next.modes, again);
+		CHECK_MEM(again, n_again, redo, n_redo);
+
+		n = screen_modes_undo(&s.screen.modes, out);
 		attach_screen_follow(&s, out, n);
-		CHECK_INT(attach_modes_undo(&s.modes, out), ==, 0);
+		CHECK_INT(screen_modes_undo(&s.screen.modes, out), ==, 0);
 	}
 }
 
@@ -494,6 +540,7 @@ static const struct tap_test tests[] = {
 	{ "a terminal does not answer", test_no_answers, .timeout_s = 60 },
 	{ "modes are put back", test_undo },
 	{ "all modes at once", test_most },
+	{ "the modes of a terminal elsewhere", test_adjust },
 	{ "sequences that are cut off", test_cancel },
 	{ "noise", test_noise },
 };

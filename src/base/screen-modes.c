@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/attach-modes.h"
+#include "base/screen-modes.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -48,20 +48,20 @@ static const struct {
 /* Keyboard locked, insert, line feed with carriage return. */
 static const uint8_t ansi_modes[] = { 2, 4, 20 };
 
-static bool on_second_screen(const struct attach_modes *m)
+static bool on_second_screen(const struct screen_modes *m)
 {
 	return (m->private_modes & SECOND_SCREEN_MASK) != 0;
 }
 
 /* ---- learning ---- */
 
-static void reset(struct attach_modes *m)
+static void reset(struct screen_modes *m)
 {
-	*m = (struct attach_modes){ 0 };
+	*m = (struct screen_modes){ 0 };
 }
 
 /* DECSTR, as xterm does it: not the mouse, not the screen. */
-static void soft_reset(struct attach_modes *m)
+static void soft_reset(struct screen_modes *m)
 {
 	static const uint16_t numbers[] = { 1, 7, 25, 66 };
 	for (size_t i = 0; i < ARRAY_SIZE(private_modes); i++)
@@ -71,16 +71,16 @@ static void soft_reset(struct attach_modes *m)
 	m->ansi_modes = 0;
 	m->keypad = false;
 	m->top = m->bottom = 0;
-	m->cursor = m->saved = (struct attach_cursor){ 0 };
+	m->cursor = m->saved = (struct screen_cursor){ 0 };
 }
 
-void attach_modes_execute(struct attach_modes *m, uint8_t control)
+void screen_modes_execute(struct screen_modes *m, uint8_t control)
 {
 	if (control == 0x0e || control == 0x0f)
 		m->cursor.shifted = control == 0x0e;
 }
 
-void attach_modes_escape(struct attach_modes *m, uint8_t intermediate, uint8_t final)
+void screen_modes_escape(struct screen_modes *m, uint8_t intermediate, uint8_t final)
 {
 	if (intermediate == '(') {
 		m->cursor.charset = final != 'B';
@@ -98,7 +98,7 @@ void attach_modes_escape(struct attach_modes *m, uint8_t intermediate, uint8_t f
 		m->keypad = final == '=';
 }
 
-static void set_private(struct attach_modes *m, unsigned number, bool on)
+static void set_private(struct screen_modes *m, unsigned number, bool on)
 {
 	if (number == ORIGIN_MODE)
 		m->cursor.origin = on;
@@ -121,7 +121,7 @@ static void set_private(struct attach_modes *m, unsigned number, bool on)
 	}
 }
 
-static void set_modes(struct attach_modes *m, const struct attach_control *c)
+static void set_modes(struct screen_modes *m, const struct screen_control *c)
 {
 	bool on = c->final == 'h';
 	for (unsigned i = 0; i < c->n_params; i++) {
@@ -139,7 +139,7 @@ static void set_modes(struct attach_modes *m, const struct attach_control *c)
  * Whether anything but the usual is set is only known after a reset of everything, which is what
  * programs end with. In doubt it is set.
  */
-static void set_style(struct attach_modes *m, const struct attach_control *c)
+static void set_style(struct screen_modes *m, const struct screen_control *c)
 {
 	if (c->n_params == 0)
 		m->cursor.style = false;
@@ -153,14 +153,14 @@ static void set_style(struct attach_modes *m, const struct attach_control *c)
 	}
 }
 
-static unsigned param(const struct attach_control *c, unsigned i, unsigned otherwise)
+static unsigned param(const struct screen_control *c, unsigned i, unsigned otherwise)
 {
 	return i < c->n_params && c->params[i] ? c->params[i] : otherwise;
 }
 
-static void set_keyboard(struct attach_modes *m, const struct attach_control *c)
+static void set_keyboard(struct screen_modes *m, const struct screen_control *c)
 {
-	struct attach_keyboard *k = &m->keyboards[on_second_screen(m)];
+	struct screen_keyboard *k = &m->keyboards[on_second_screen(m)];
 	uint8_t flags = (uint8_t)param(c, 0, 0);
 	if (c->prefix == '=') {
 		unsigned how = param(c, 1, 1);
@@ -170,18 +170,18 @@ static void set_keyboard(struct attach_modes *m, const struct attach_control *c)
 		memmove(k->stack + 1, k->stack, sizeof(k->stack) - sizeof(k->stack[0]));
 		k->stack[0] = k->flags;
 		k->flags = flags;
-		k->pushed = MIN(k->pushed + 1, (unsigned)ATTACH_KEYBOARDS_MAX);
+		k->pushed = MIN(k->pushed + 1, (unsigned)SCREEN_KEYBOARDS_MAX);
 	} else if (c->prefix == '<') {
 		for (unsigned n = MIN(param(c, 0, 1), k->pushed + 1); n > 0; n--) {
 			k->flags = k->pushed > 0 ? k->stack[0] : 0;
 			memmove(k->stack, k->stack + 1, sizeof(k->stack) - sizeof(k->stack[0]));
-			k->stack[ATTACH_KEYBOARDS_MAX - 1] = 0;
+			k->stack[SCREEN_KEYBOARDS_MAX - 1] = 0;
 			k->pushed -= k->pushed > 0;
 		}
 	}
 }
 
-static void set_modify_keys(struct attach_modes *m, const struct attach_control *c)
+static void set_modify_keys(struct screen_modes *m, const struct screen_control *c)
 {
 	if (c->final == 'm' && (c->n_params == 0 || c->params[0] == 4))
 		m->modify_keys = param(c, 1, 0);
@@ -189,7 +189,7 @@ static void set_modify_keys(struct attach_modes *m, const struct attach_control 
 		m->modify_keys = 0;
 }
 
-static void plain_control(struct attach_modes *m, const struct attach_control *c)
+static void plain_control(struct screen_modes *m, const struct screen_control *c)
 {
 	switch (c->final) {
 	case 'm':
@@ -208,7 +208,7 @@ static void plain_control(struct attach_modes *m, const struct attach_control *c
 	}
 }
 
-void attach_modes_control(struct attach_modes *m, const struct attach_control *c)
+void screen_modes_control(struct screen_modes *m, const struct screen_control *c)
 {
 	if (c->n_intermediates > 1)
 		return;
@@ -241,13 +241,13 @@ static void put(struct writer *w, const char *format, ...)
 {
 	va_list args;
 	va_start(args, format);
-	int n = vsnprintf((char *)w->out + w->n, ATTACH_UNDO_BYTES - w->n, format, args);
+	int n = vsnprintf((char *)w->out + w->n, SCREEN_MODES_BYTES - w->n, format, args);
 	va_end(args);
-	assert(n >= 0 && (size_t)n < ATTACH_UNDO_BYTES - w->n);
+	assert(n >= 0 && (size_t)n < SCREEN_MODES_BYTES - w->n);
 	w->n += (size_t)n;
 }
 
-static void put_private(struct writer *w, const struct attach_modes *m, size_t first, size_t end,
+static void put_private(struct writer *w, const struct screen_modes *m, size_t first, size_t end,
 			bool undo)
 {
 	for (size_t i = first; i < end; i++)
@@ -256,14 +256,14 @@ static void put_private(struct writer *w, const struct attach_modes *m, size_t f
 			    private_modes[i].usual == undo ? 'h' : 'l');
 }
 
-static void put_ansi(struct writer *w, const struct attach_modes *m, bool undo)
+static void put_ansi(struct writer *w, const struct screen_modes *m, bool undo)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(ansi_modes); i++)
 		if (m->ansi_modes & 1u << i)
 			put(w, "\033[%u%c", ansi_modes[i], undo ? 'l' : 'h');
 }
 
-static void undo_keyboard(struct writer *w, const struct attach_keyboard *k)
+static void undo_keyboard(struct writer *w, const struct screen_keyboard *k)
 {
 	if (k->pushed > 0)
 		put(w, "\033[<%uu", k->pushed);
@@ -271,7 +271,7 @@ static void undo_keyboard(struct writer *w, const struct attach_keyboard *k)
 		put(w, "\033[=0u");
 }
 
-static void redo_keyboard(struct writer *w, const struct attach_keyboard *k)
+static void redo_keyboard(struct writer *w, const struct screen_keyboard *k)
 {
 	uint8_t first = k->pushed > 0 ? k->stack[k->pushed - 1] : k->flags;
 	if (first)
@@ -280,12 +280,12 @@ static void redo_keyboard(struct writer *w, const struct attach_keyboard *k)
 		put(w, "\033[>%uu", i > 1 ? k->stack[i - 2] : k->flags);
 }
 
-size_t attach_modes_undo(const struct attach_modes *m, uint8_t out[static ATTACH_UNDO_BYTES])
+size_t screen_modes_undo(const struct screen_modes *m, uint8_t out[static SCREEN_MODES_BYTES])
 {
 	struct writer w = { .out = out };
 	bool second = on_second_screen(m);
 	/* What the first screen gets back with the cursor counts, too. */
-	const struct attach_cursor none = { 0 }, *saved = second ? &m->saved : &none;
+	const struct screen_cursor none = { 0 }, *saved = second ? &m->saved : &none;
 
 	if (second)
 		undo_keyboard(&w, &m->keyboards[1]);
@@ -317,7 +317,7 @@ size_t attach_modes_undo(const struct attach_modes *m, uint8_t out[static ATTACH
 	return w.n;
 }
 
-size_t attach_modes_redo(const struct attach_modes *m, uint8_t out[static ATTACH_UNDO_BYTES])
+size_t screen_modes_redo(const struct screen_modes *m, uint8_t out[static SCREEN_MODES_BYTES])
 {
 	struct writer w = { .out = out };
 	redo_keyboard(&w, &m->keyboards[0]);

@@ -69,7 +69,7 @@ static void script_started(struct fake *f)
 	send_started(f, stream,
 		     STARTED(FIELD(tty, true), FIELD(rows, 65535), FIELD(cols, 1),
 			     FIELD(stdout_offset, 10), FIELD(stdout_end, 20),
-			     FIELD(stderr_end, 5)));
+			     FIELD(terminal, wire_string("\033[?1h")), FIELD(stderr_end, 5)));
 	live_print(f, stream, WIRE_STDOUT, 10, "0123456789");
 	live_print(f, stream, WIRE_STDERR, 0, "error");
 	fake_exited(f, stream, 20, 5);
@@ -80,11 +80,15 @@ static void script_started(struct fake *f)
 	fake_exited(f, stream, 0, 0);
 	live_expect_close(f, stream);
 
+	static char modes[1026];
+	memset(modes, '.', sizeof(modes) - 1);
 	const Cove__Wire__Started *const bad[] = {
 		STARTED(FIELD(tty, true), FIELD(rows, 65536), FIELD(cols, 80)),
 		STARTED(FIELD(tty, true), FIELD(rows, 24), FIELD(cols, UINT32_MAX)),
 		STARTED(FIELD(stdout_offset, 10), FIELD(stdout_end, 9)),
 		STARTED(FIELD(stderr_offset, UINT64_MAX), FIELD(stderr_end, 0)),
+		STARTED(FIELD(tty, true), FIELD(terminal, wire_string(modes))),
+		STARTED(FIELD(terminal, wire_string("\033[?1h"))),
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		stream = expect_attach(f, true);
@@ -113,6 +117,7 @@ static void test_started(void)
 	CHECK_INT(event->cols, ==, 1);
 	CHECK_INT(event->stdout_total, ==, 20);
 	CHECK_INT(event->stderr_total, ==, 5);
+	CHECK_MEM(event->data, event->bytes, "\033[?1h", 5);
 	live_receive_gap(p, COVE_STDOUT, 0, 10);
 	live_receive_text(p, COVE_EVENT_STDOUT, 10, "0123456789");
 	live_receive_text(p, COVE_EVENT_STDERR, 0, "error");
@@ -127,7 +132,8 @@ static void test_started(void)
 	live_receive(p, COVE_EVENT_EXITED);
 	cove_process_free(p);
 
-	static const char *const texts[] = { "65536", "4294967295", "stdout", "stderr" };
+	static const char *const texts[] = { "65536",  "4294967295", "stdout",
+					     "stderr", "1025",	     "no terminal" };
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		p = live_open(s, NULL);
 		live_receive_end(p, COVE_EVENT_LOST, COVE_E_PROTOCOL, texts[i]);

@@ -409,8 +409,11 @@ void terminal_wait_screen_at(const char *file, int line, struct terminal *t, con
 	while (strcmp(terminal_screen(t), text) != 0) {
 		if (too_late(t)) {
 			tap_note("expected:");
-			for (const char *p = text; *p; p += strcspn(p, "\n"), p += *p == '\n')
-				tap_note("    |%.*s", (int)strcspn(p, "\n"), p);
+			for (const char *p = text; *p; p += *p == '\n') {
+				int n = (int)strcspn(p, "\n");
+				tap_note("    |%.*s", n, p);
+				p += n;
+			}
 		}
 		terminal_wait_more(file, line, t, "the screen as expected");
 	}

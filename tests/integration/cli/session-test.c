@@ -377,6 +377,28 @@ static void test_logs(void)
 	command_remove_box();
 }
 
+/* What was there when asked, and what came after: nothing between them, and nothing twice. */
+static void test_logs_seam(void)
+{
+	_cleanup_(command_done) struct command start = { 0 };
+	struct command c[8] = { 0 };
+	_cleanup_free_ char *all = seq_from(30000, 0);
+
+	command_create_box(IMAGE);
+	LEAVE(&start, "--replay", "1M", "--id", "a", "box", "sh", "-c",
+	      "i=0; while [ $i -lt 30000 ]; do i=$((i + 1)); echo $i; done; exit 3");
+	CHECK_COMMAND(&start, 0, "a\n", "");
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+		COVE_START(&c[i], "logs", "-f", "box", "a");
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++) {
+		command_finish(&c[i]);
+		CHECK_COMMAND(&c[i], 0, all, "");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
+		command_done(&c[i]);
+	command_remove_box();
+}
+
 /* Of what is not kept, exactly that much is said. */
 static void test_logs_gap(void)
 {
@@ -572,6 +594,7 @@ static const struct tap_test tests[] = {
 	{ "sessions", test_sessions, TIMEOUT_S },
 	{ "sessions --json", test_sessions_json, TIMEOUT_S },
 	{ "logs", test_logs, TIMEOUT_S },
+	{ "logs -f: before and after it was asked", test_logs_seam, TIMEOUT_S },
 	{ "logs of what is not kept", test_logs_gap, TIMEOUT_S },
 	{ "logs holds nothing up", test_logs_does_not_block, TIMEOUT_S },
 	{ "wait --collect", test_collect, TIMEOUT_S },

@@ -193,6 +193,10 @@ static void test_detached_start(void)
 	command_create_box(IMAGE);
 	COVE(&c, "exec", "-dit", "--id", "d", "box", ECHO);
 	CHECK_COMMAND(&c, 0, "d\n", "");
+	COVE_START(&c, "logs", "-f", "box", "d");
+	command_expect(&c, "size 24 80\r\n");
+	CHECK_SYS(kill(c.pid, SIGKILL));
+	command_finish(&c);
 	TYPE(t, "attach", "box", "d");
 	terminal_wait_text(t, "size 24 80");
 	terminal_wait_text(t, "size 30 100");

@@ -359,7 +359,7 @@ static void read_input(struct attach *a, uint64_t now_ms)
  */
 static void detach(struct attach *a, uint64_t now_ms)
 {
-	struct cove_error err;
+	struct cove_error err = COVE_ERROR_INIT;
 	bool late = now_ms >= a->detach_ms;
 	int r = 0;
 	if (!late && (!a->started || a->input.size > 0))

@@ -333,7 +333,7 @@ static void test_sessions_json(void)
 	CHECK_INT(json_integer_value(json_object_get(entry, "stderr_total")), ==, 1);
 	json_decref(entry);
 
-	LEAVE(&c, "--id", "b", "box", "sh", "-c", "sleep 600", "\377\302\233");
+	LEAVE(&c, "--id", "b", "box", "sh", "-c", "sleep 600", "\302\233", "\377");
 	entry = session("b");
 	CHECK(json_is_null(json_object_get(entry, "exit")));
 	CHECK_STR(json_string_value(json_array_get(json_object_get(entry, "argv"), 0)), "sh");

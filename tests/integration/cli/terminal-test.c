@@ -56,6 +56,15 @@ static void check_sessions(const char *ids)
 	CHECK_COMMAND(&c, 0, ids, "");
 }
 
+/* Of the only session. */
+static bool has_viewers(void)
+{
+	_cleanup_(command_done) struct command c = { 0 };
+	COVE(&c, "sessions", "--json", "box");
+	CHECK_COMMAND(&c, 0, NULL, "");
+	return !strstr(c.out, "\"viewers\": 0,");
+}
+
 static bool no_sandbox(void)
 {
 	_cleanup_(command_done) struct command c = { 0 };
@@ -212,6 +221,32 @@ static void test_detached_start(void)
 	COVE(&c, "logs", "-f", "--since", "0", "box", "d");
 	COVE(&c, "sessions", "box");
 	CHECK_CONTAINS(c.out, "100x30");
+	command_remove_box();
+}
+
+/* Of one that is over: from an offset, and what is not kept any more. */
+static void test_kept(void)
+{
+	_cleanup_(terminal_freep) struct terminal *t = terminal_new(ROWS, COLS);
+	_cleanup_(command_done) struct command c = { 0 };
+
+	command_create_box(IMAGE);
+	COVE(&c, "exec", "-dt", "--id", "k", "--replay", "4K", "box", "sh", "-c",
+	     "until [ -e $T/gate ]; do sleep 0.01; done; seq 1 2000; exit 3");
+	CHECK_COMMAND(&c, 0, "k\n", "");
+	/* Not before the one who has started it is gone. */
+	CHECK_WITHIN(!has_viewers(), COMMAND_WAIT_MS);
+	COVE(&c, "shell", "box", "touch $T/gate");
+	COVE(&c, "wait", "box", "k");
+	CHECK_COMMAND(&c, 3, "", "");
+	TYPE(t, "attach", "--since", "10887", "box", "k");
+	check_end(t, 3);
+	CHECK_STR(terminal_row(t, 0), "2000");
+	CHECK_STR(terminal_row(t, 1), "");
+	TYPE(t, "attach", "box", "k");
+	check_end(t, 3);
+	CHECK(terminal_has_text(t, "cove: attach: 6797 bytes of its output are not kept any more"));
+	CHECK(terminal_has_text(t, "1990"));
 	command_remove_box();
 }
 
@@ -494,6 +529,7 @@ static const struct tap_test tests[] = {
 	{ "detach and attach", test_detach, TIMEOUT_S },
 	{ "detach with --kill-on-disconnect", test_kill_on_disconnect, TIMEOUT_S },
 	{ "exec -dit", test_detached_start, TIMEOUT_S },
+	{ "attach to what is over", test_kept, TIMEOUT_S },
 	{ "attach --read-only", test_read_only, TIMEOUT_S },
 	{ "refused before anything is started", test_refused, TIMEOUT_S },
 	{ "the sandbox dies", test_lost, TIMEOUT_S },

@@ -123,6 +123,12 @@ void terminal_screen_feed(struct terminal *t, const char *data, size_t n)
 	vterm_input_write(t->vterm, data, n);
 }
 
+void terminal_wipe(struct terminal *t)
+{
+	static const char erase[] = "\033[2J";
+	vterm_input_write(t->vterm, erase, sizeof(erase) - 1);
+}
+
 /* ---- cells ---- */
 
 static void add_utf8(struct terminal_buffer *text, uint32_t c)

@@ -105,6 +105,12 @@ void terminal_resize(struct terminal *t, unsigned rows, unsigned cols)
 	set_size(t);
 }
 
+void terminal_size(const struct terminal *t, unsigned *ret_rows, unsigned *ret_cols)
+{
+	*ret_rows = t->rows;
+	*ret_cols = t->cols;
+}
+
 /* ---- the shell, in a process of its own ---- */
 
 static volatile pid_t shell_program;
@@ -321,14 +327,14 @@ void terminal_wait_begin(struct terminal *t)
 	terminal_pump(t);
 }
 
-static bool too_late(const struct terminal *t)
+bool terminal_too_late(const struct terminal *t)
 {
 	return tap_deadline(0) >= t->wait_end;
 }
 
 void terminal_wait_more(const char *file, int line, struct terminal *t, const char *what)
 {
-	if (too_late(t)) {
+	if (terminal_too_late(t)) {
 		terminal_dump(t);
 		tap_fail(file, line, "%s is not true after %d ms", what, t->deadline_ms);
 	}
@@ -356,7 +362,7 @@ static void take_all(struct terminal *t)
 		}
 		poll(&(struct pollfd){ .fd = t->master, .events = POLLIN }, 1, LOOK_AGAIN_MS);
 		read_some(t, &came);
-		if (too_late(t)) {
+		if (terminal_too_late(t)) {
 			terminal_dump(t);
 			tap_fail(__FILE__, __LINE__, "the terminal does not take any more");
 		}
@@ -407,7 +413,7 @@ void terminal_wait_screen_at(const char *file, int line, struct terminal *t, con
 {
 	terminal_wait_begin(t);
 	while (strcmp(terminal_screen(t), text) != 0) {
-		if (too_late(t)) {
+		if (terminal_too_late(t)) {
 			tap_note("expected:");
 			for (const char *p = text; *p; p += *p == '\n') {
 				int n = (int)strcspn(p, "\n");

@@ -110,6 +110,9 @@ void terminal_paste(struct terminal *t, const char *text);
 
 /* The window gets another size: emulator, pty, and with that SIGWINCH. */
 void terminal_resize(struct terminal *t, unsigned rows, unsigned cols);
+/* Wipes the screen, the cursor stays: what is there afterwards, the program has drawn since. */
+void terminal_wipe(struct terminal *t);
+void terminal_size(const struct terminal *t, unsigned *ret_rows, unsigned *ret_cols);
 
 /* Waiting -------------------------------------------------------------------------------------- */
 
@@ -126,6 +129,9 @@ void terminal_resize(struct terminal *t, unsigned rows, unsigned cols);
 #define terminal_wait_row(t, row, text) terminal_wait_row_at(__FILE__, __LINE__, (t), (row), (text))
 /* Until the whole screen is this; what differs is shown if it never is. */
 #define terminal_wait_screen(t, text) terminal_wait_screen_at(__FILE__, __LINE__, (t), (text))
+
+/* Whether the deadline of the wait is over, and the next terminal_wait_more() fails the test. */
+bool terminal_too_late(const struct terminal *t);
 
 /* Takes in what has come. True when there was something. */
 bool terminal_pump(struct terminal *t);

@@ -19,7 +19,7 @@
 #define LISTING_ARGV_WORDS 64
 
 /* Besides argv's bytes an entry has ids, numbers, and what encodes them. */
-_Static_assert(LISTING_BATCH_SESSIONS * (SESSION_ARGV_MAX + 4u * LISTING_ARGV_WORDS + 512) <
+_Static_assert(LISTING_BATCH_SESSIONS *(SESSION_ARGV_MAX + 4u * LISTING_ARGV_WORDS + 512) <
 		       WIRE_MESSAGE_MAX,
 	       "a message of a list can be sent");
 
@@ -119,6 +119,17 @@ int listing_begin(struct agent *agent, uint32_t stream)
 	*l = (struct listing){ .stream = stream, .end = agent->sessions.n_started };
 	list_append(&agent->listings, &l->in_agent);
 	return 0;
+}
+
+void listing_drop(struct agent *agent, uint32_t stream)
+{
+	LIST_FOREACH (i, &agent->listings) {
+		struct listing *l = LIST_ENTRY(i, struct listing, in_agent);
+		if (l->stream == stream) {
+			end(l);
+			return;
+		}
+	}
 }
 
 bool listings_pending(const struct agent *agent)

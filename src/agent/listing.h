@@ -20,6 +20,8 @@ struct agent;
 
 /* The stream gets a list of the sessions, from now on. -ENOMEM. */
 int listing_begin(struct agent *agent, uint32_t stream) _must_check_;
+/* The stream is gone; it need not have one. */
+void listing_drop(struct agent *agent, uint32_t stream);
 /* The next message of the next one, if it is time for it. */
 void listings_step(struct agent *agent);
 /* Whether there is more for listings_step() to do. */

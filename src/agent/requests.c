@@ -439,8 +439,12 @@ void requests_handle(struct agent *agent, const struct wire_event *event)
 		on_opening_message(agent, event);
 		return;
 	}
-	if (!v)
-		return; /* on a stream that has failed, or is no session's: it comes too late */
+	if (!v) {
+		/* On a stream that has failed, or is no session's: it comes too late. */
+		if (event->kind == WIRE_EVENT_CLOSE)
+			listing_drop(agent, event->stream);
+		return;
+	}
 
 	switch (event->kind) {
 	case WIRE_EVENT_MESSAGE:

@@ -206,11 +206,34 @@ static void test_changes(void)
 	agent_client_stop(c);
 }
 
+/* Lists that are asked for and given up, faster than they are said, are not even remembered. */
+static void test_given_up(void)
+{
+	enum { ROUNDS = 40, LISTS = 4000 };
+	struct agent_client *c = agent_client_start(agent_cgroup());
+	run_many(c, 64, NULL);
+	size_t rss = 0;
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		for (unsigned k = 0; k < LISTS; k++)
+			agent_free(agent_open(c, WIRE_SESSION_LIST, &request.base));
+		agent_free(agent_do(c, "true", NULL));
+		if (i == 0)
+			rss = agent_rss_bytes(c);
+	}
+	CHECK_RSS_BELOW(c, rss + 2 * 1024 * 1024);
+	/* Nor does it take time to find that out. */
+	unsigned long cpu = agent_cpu_ms(c);
+	CHECK_INT(agent_count_listed(agent_list(c)), ==, 64 + ROUNDS);
+	CHECK_INT(agent_cpu_ms(c) - cpu, <, 500);
+	agent_client_stop(c);
+}
+
 static const struct tap_test tests[] = {
 	{ "fields", test_fields },
 	{ "holds up nobody", test_holds_up_nobody, .timeout_s = 60 },
 	{ "long commands", test_long_commands, .timeout_s = 60 },
 	{ "changes", test_changes, .timeout_s = 60 },
+	{ "given up", test_given_up, .timeout_s = 60 },
 };
 
 int main(int argc, char **argv)

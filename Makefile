@@ -57,7 +57,7 @@ check-long:
 	$(CONFIGURE)
 	ninja -C $(BUILD) all python-image
 	COVE_TEST_ROUNDS=$(ROUNDS) meson test -C $(BUILD) --no-rebuild --print-errorlogs \
-		--num-processes 1 --verbose start-failures bytes races sessions
+		--num-processes 1 --verbose start-failures bytes races sessions reattach
 
 check-asan:
 	$(SETUP) build test

@@ -75,6 +75,15 @@ void seat_put_own_file(const char *name, const char *content)
 				      0644));
 }
 
+void seat_wait_reading(cove_sandbox *box, const char *program)
+{
+	char script[128];
+	snprintf(script, sizeof(script),
+		 "until grep -q wait_woken /proc/$(pidof %s)/wchan; do sleep 0.01; done; echo 0",
+		 program);
+	vm_number(box, script);
+}
+
 void seat_check_end(struct terminal *t, int status)
 {
 	int is = terminal_wait_exit(t);

@@ -25,6 +25,12 @@ void seat_check_file(cove_sandbox *box, const char *name, const char *content);
 /* The same here, below the test's folder. */
 void seat_put_own_file(const char *name, const char *content);
 
+/*
+ * Waits until the program in the sandbox waits for keys. less misses a change of its window that
+ * comes between its prompt and that, until the next key.
+ */
+void seat_wait_reading(cove_sandbox *box, const char *program);
+
 /* Ended like this, and the terminal is as it was. */
 void seat_check_end(struct terminal *t, int status);
 

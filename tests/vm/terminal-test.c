@@ -149,8 +149,10 @@ static void test_less(void)
 	CHECK_INT(terminal_cell(t.guest, 0, 0).fg, ==, 2); /* 32 is green */
 	twins_type(&t, " ", "is line 46,");
 	twins_type(&t, "/line 200\r", "is line 200,");
+	seat_wait_reading(box, "less");
 	twins_resize(&t, 40, 100);
 	twins_same(&t, "is line 238,");
+	seat_wait_reading(box, "less");
 	twins_resize(&t, 12, 30);
 	twins_same(&t, "is line 200,");
 	twins_key(&t, TERMINAL_DOWN);

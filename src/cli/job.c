@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What run, exec and shell have in common: a command is started, in one of three ways. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "cli/execute.h"
 
 void job_options(const struct cli_job *job, struct cove_exec_options *ret)
@@ -41,6 +45,16 @@ int job_start(const struct cli_job *job, const struct cove_exec_options *options
 			 : cove_shell_stream(job->sandbox, job->script, options, ret, err);
 }
 
+/* Its name is all that there is of it here: it is said in any case. */
+static int say_name(const struct cli_command *command, const char *what, const char *name)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (dprintf(STDOUT_FILENO, "%s\n", name) >= 0)
+		return 0;
+	return cli_fail(command, "cannot write to stdout: %s (the %s %s goes on)",
+			error_errno_text(errno), what, name);
+}
+
 /* The command is left to itself, and the sandbox that was made for it to the command. */
 static int leave(struct cli_job *job, const char *id)
 {
@@ -48,16 +62,13 @@ static int leave(struct cli_job *job, const char *id)
 	struct cove_detach_options options = COVE_DETACH_OPTIONS_INIT;
 	struct cove_error err = COVE_ERROR_INIT;
 
-	if (!job->sandbox_is_ours) {
-		puts(id);
-		return 0;
-	}
+	if (!job->sandbox_is_ours)
+		return say_name(command, "session", id);
 	options.until_session = id;
 	if (cove_sandbox_detach(job->sandbox, &options, &err) < 0)
 		return cli_fail_error(command, &err, NULL);
 	job->sandbox_left = true;
-	puts(cove_sandbox_name(job->sandbox));
-	return 0;
+	return say_name(command, "sandbox", cove_sandbox_name(job->sandbox));
 }
 
 static int run_detached(struct cli_job *job)

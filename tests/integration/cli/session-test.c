@@ -105,6 +105,7 @@ static void leave_gated(const char *replay, const char *script)
 
 static void test_detached(void)
 {
+	static const char *const nowhere[] = { ">/dev/full", ">&-", "" };
 	_cleanup_(command_done) struct command c = { 0 };
 	char id[80];
 
@@ -130,6 +131,22 @@ static void test_detached(void)
 	CHECK_COMMAND(&c, 0, "mine\n", "");
 	COVE(&c, "wait", "box", "mine");
 	CHECK_COMMAND(&c, 0, "", "");
+
+	/* Its id is said where somebody reads it. */
+	for (size_t i = 0; i < ARRAY_SIZE(nowhere); i++) {
+		char script[PATH_MAX + 128];
+		snprintf(script, sizeof(script),
+			 "read go; exec %s exec -d --id said%zu box sleep 600 %s",
+			 command_build_path("cove"), i, nowhere[i]);
+		command_start_piped(&c, (const char *const[]){ "bash", "-c", script, NULL });
+		command_close_out(&c);
+		command_write(&c, "go\n", 3);
+		command_finish(&c);
+		snprintf(script, sizeof(script), " (the session said%zu goes on)\n", i);
+		CHECK_COMMAND(&c, 125, "", script);
+		snprintf(script, sizeof(script), "said%zu", i);
+		CHECK(session_is(script, "state", "running"));
+	}
 
 	/* What could not be started has no id. */
 	LEAVE(&c, "box", "no-such-command");
@@ -285,7 +302,7 @@ static void test_sessions(void)
 	LEAVE(&c, "--id", "shot", "box", "sh", "-c", "kill -9 $$");
 	COVE(&c, "wait", "box", "shot");
 	LEAVE(&c, "-t", "--id", "runs", "box", "sh", "-c", "sleep 600", "",
-	      "\033[31m\302\233x\177");
+	      "\033[31m\302\233x\177\233\377\300\233\355\240\200\342\200\256€");
 	COVE(&c, "sessions", "-q", "box");
 	CHECK_COMMAND(&c, 0, "runs\n", "");
 	COVE(&c, "sessions", "-aq", "box");
@@ -298,7 +315,7 @@ static void test_sessions(void)
 	rest = strstr(c.out, "\nruns ");
 	CHECK(rest);
 	CHECK_STR(rest, "\nruns     running        80x24  0        0s   "
-			"sh -c sleep 600 '' ?[31m??x?\n");
+			"sh -c sleep 600 '' ?[31m??x???????????€\n");
 
 	/* A long command is one line. */
 	LEAVE(&c, "--id", "long", "box", "sh", "-c", "exec sleep 600",

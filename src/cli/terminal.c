@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Commands on this terminal: the library has it while they run, and what follows is said here. */
+#include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -138,10 +139,19 @@ static int end_ours(struct cli_job *job, const struct cove_attach_result *result
 	return 0;
 }
 
-/* Nothing is wrong with the command, which may have been started; its id is not known here. */
+/*
+ * Nothing is wrong with the command, which may have been started; its id is not known here. That nobody
+ * reads stdout any more is no failure, but a command that goes on for nobody has to be spoken of.
+ */
 static int fail_here(const struct cli_args *args, const struct cove_error *err, bool runs_on)
 {
 	runs_on = runs_on && !args->values.kill_on_disconnect;
+	if (err->os_errno == EPIPE) {
+		if (runs_on)
+			cli_note(args->command, "nobody reads the output any more; the command "
+						"goes on: see `cove sessions`");
+		return 128 + SIGPIPE;
+	}
 	return cli_fail_error(args->command, err,
 			      runs_on ? "the command goes on, if it runs: see `cove sessions`"
 				      : NULL);

@@ -383,9 +383,19 @@ static void test_gone(void)
 	_cleanup_(terminal_freep) struct terminal *pipe = terminal_new(ROWS, COLS);
 	terminal_run(pipe, (const char *const[]){ "bash", "-c", script, NULL });
 	check_end(pipe, 0);
-	CHECK(terminal_has_text(pipe, "Broken pipe (the command goes on, if it runs"));
-	CHECK(terminal_has_text(pipe, "125"));
+	CHECK(terminal_has_text(pipe, "nobody reads the output any more; the command goes on"));
+	CHECK(terminal_has_text(pipe, "141"));
 	check_sessions("y\n");
+
+	/* It ends with its sandbox, and there is nothing to say. */
+	snprintf(script, sizeof(script), "%s run -it %s yes | head -n 1; echo ${PIPESTATUS[0]}",
+		 command_build_path("cove"), IMAGE);
+	_cleanup_(terminal_freep) struct terminal *run = terminal_new(ROWS, COLS);
+	terminal_run(run, (const char *const[]){ "bash", "-c", script, NULL });
+	check_end(run, 0);
+	CHECK(terminal_has_text(run, "y"));
+	CHECK(terminal_has_text(run, "141"));
+	CHECK(!terminal_has_text(run, "goes on"));
 	command_remove_box();
 }
 

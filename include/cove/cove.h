@@ -184,7 +184,8 @@ struct cove_detach_options {
 /*
  * From now on the sandbox outlives its creator and this handle, as if it had been created detached.
  * Asking again changes what it is to end with. NOT_FOUND, GONE: there is no such session; STATE: the
- * sandbox is ending.
+ * sandbox is ending. TIMEOUT: it does not answer; whether it was let go of is unknown then, and can be
+ * asked for once more.
  */
 int cove_sandbox_detach(cove_sandbox *sandbox, const struct cove_detach_options *options,
 			struct cove_error *err);

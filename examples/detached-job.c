@@ -5,6 +5,7 @@
 #include <err.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,8 +96,8 @@ int main(void)
 	uint64_t offset;
 	int fds[2];
 	snprintf(name, sizeof(name), "job-%d", (int)getpid());
-	if (pipe(fds) < 0)
-		err(1, "pipe");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+		err(1, "socketpair");
 
 	/* Two processes that know of each other the name, the id and the offset, and no more. */
 	pid_t pid = fork();

@@ -158,6 +158,38 @@ static void test_less(void)
 	cove_sandbox_free(box);
 }
 
+/* Of what it has drawn, most is not kept, and the window has the same size as before. */
+static void test_little_kept(void)
+{
+	cove_sandbox *box = seat_box("python");
+	char text[16384], *p = text;
+	for (int i = 1; i <= 300; i++)
+		p += sprintf(p, "%d: %0*d\n", i, 20 + i % 30, i);
+	seat_put_file(box, "text", text);
+	seat_put_own_file("text", text);
+	struct terminal *host = start_host(24, 80, ARGV("vim", "text"));
+	struct terminal *t = seat_new(24, 80);
+	SEAT_COVE(t, "exec", "-it", "--id", "it", "--replay", "4K", "-e", "LC_ALL=C.UTF-8", "box",
+		  "vim", "text");
+	struct twins twins = { .guest = t, .host = host };
+	twins_same(&twins, "1,1 ");
+	for (int i = 0; i < 6; i++)
+		twins_type(&twins, "\006", i == 5 ? "\n140: " : "0000");
+	twins_type(&twins, ":1,40d\r", "40 fewer lines");
+	twins_type(&twins, "G", "260,1");
+	CHECK_INT(terminal_bytes(t), >, 2 * 4096);
+	detach(t);
+	terminal_type(host, "\f"); /* that it draws it all is what both have in common */
+	t = come_back(24, 80, host);
+	twins.guest = t;
+	twins_type(&twins, "gg", "1,1 ");
+	twins_type(&twins, ":q!\r", "");
+	seat_check_end(t, 0);
+	terminal_free(t);
+	terminal_free(host);
+	cove_sandbox_free(box);
+}
+
 static void test_top(void)
 {
 	cove_sandbox *box = seat_box("python");
@@ -337,6 +369,7 @@ static void test_rounds(void)
 
 static const struct tap_test tests[] = {
 	{ "back to vi", test_vi, .timeout_s = 240 },
+	{ "back when little is kept", test_little_kept, .timeout_s = 240 },
 	{ "back to less", test_less, .timeout_s = 240 },
 	{ "back to top", test_top, .timeout_s = 240 },
 	{ "pastes do not detach", test_paste, .timeout_s = 240 },

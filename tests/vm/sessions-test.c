@@ -6,6 +6,7 @@
  * visits that leave nothing. Processes of their own stand for clients that come and go.
  */
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -581,7 +582,7 @@ static void test_kill_on_disconnect(void)
 	options.id = "along";
 	options.kill_on_disconnect = true;
 	int fds[2];
-	CHECK_SYS(pipe(fds));
+	CHECK_SYS(pipe2(fds, O_CLOEXEC));
 	pid_t pid = (pid_t)CHECK_SYS(fork());
 	if (pid == 0) {
 		cove_sandbox *own = connect_to("along");

@@ -5,6 +5,7 @@
 #include "harness/terminal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -225,7 +226,7 @@ static void test_function_and_hangup(void)
 {
 	_cleanup_(terminal_freep) struct terminal *t = terminal_new(5, 20);
 	int fds[2];
-	CHECK_SYS(pipe(fds));
+	CHECK_SYS(pipe2(fds, O_CLOEXEC));
 	terminal_run_function(t, wait_for_hangup, fds);
 	terminal_wait_text(t, "up");
 	close(fds[1]);
@@ -252,7 +253,7 @@ static void test_programs(void)
 	CHECK_STR(terminal_row(t, 0), "xterm-256color unset 1 unset");
 
 	int fds[2];
-	CHECK_SYS(pipe(fds));
+	CHECK_SYS(pipe2(fds, O_CLOEXEC));
 	terminal_run_program(
 		t, &(struct terminal_program){
 			   .argv = SH("test -t 0 && ! test -t 1 && echo out && kill -9 $$"),

@@ -157,7 +157,9 @@ static void test_replace(void)
 	create(&s, "box");
 	detach(&s.creator, "run");
 	detach(&s.creator, "other"); /* takes its place */
-	detach(&s.creator, NULL);    /* none */
+	peer_exec(&s.creator, "end-previous", NULL);
+	CHECK_INT(attaches(&s.creator), ==, 2);
+	detach(&s.creator, NULL); /* none */
 	peer_exec(&s.creator, "end", NULL);
 	CHECK_INT(attaches(&s.creator), ==, 2);
 	detach(&s.creator, "third");
@@ -258,6 +260,21 @@ static void test_stopping(void)
 	finish(&s);
 }
 
+/* The machine's end of the link is closed, and it is given a moment to end. */
+static void test_no_link(void)
+{
+	struct supervised s;
+	struct cove_error err;
+	create(&s, "box");
+	free(peer_expect(&s.creator, peer_exec(&s.creator, "hang up", NULL)->id, WIRE_STARTED));
+	for (unsigned i = 0; i < 5; i++) /* so that it surely knows */
+		wire_message_free(get_info(&s.creator));
+	peer_expect_failure(&s.creator, open_detach(&s.creator, "silent"), WIRE_REFUSED, &err);
+	CHECK(err.code == COVE_E_LIMIT || err.code == COVE_E_STATE);
+	peer_expect_goodbye(&s.creator, COVE_END_VMM_DIED);
+	finish(&s);
+}
+
 /* Before there is a sandbox. */
 static void test_before(void)
 {
@@ -295,6 +312,7 @@ static const struct tap_test tests[] = {
 	{ "a session ends while the link is down", test_vanished },
 	{ "no answer", test_unanswered },
 	{ "while it stops", test_stopping },
+	{ "no link to the guest", test_no_link },
 	{ "before there is a sandbox", test_before },
 	{ "guests that lie", test_hostile, .timeout_s = 60 },
 };

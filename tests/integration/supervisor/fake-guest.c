@@ -38,6 +38,7 @@ static struct wire_link *the_link;
 static int the_fd;
 static uint32_t flooded; /* the stream of "acks" */
 static uint32_t viewed;	 /* the last stream of ATTACH that was accepted */
+static uint32_t viewed_before;
 static unsigned attaches;
 
 static const char *mode(void)
@@ -160,6 +161,14 @@ static void send_big(uint32_t stream)
 	check(wire_send_message(the_link, stream, WIRE_STARTED, &m.base));
 }
 
+/* The stream that was looked at before this one, if it is still open. */
+static void end_previous(void)
+{
+	Cove__Wire__Exited m = COVE__WIRE__EXITED__INIT;
+	int r = wire_send_message(the_link, viewed_before, WIRE_EXITED, &m.base);
+	check(r == -ENOENT ? 0 : r);
+}
+
 static void run(struct session *session, const char *command, const char *argument)
 {
 	uint32_t stream = session->stream;
@@ -175,6 +184,9 @@ static void run(struct session *session, const char *command, const char *argume
 		_exit(3);
 	else if (!strcmp(command, "off"))
 		_exit(0);
+	else if (!strcmp(command, "hang up"))
+		for (flush(), close(the_fd);;)
+			pause();
 	else if (!strcmp(command, "freeze"))
 		for (flush();;)
 			pause();
@@ -188,6 +200,8 @@ static void run(struct session *session, const char *command, const char *argume
 		send_exited(session, 0, (int32_t)attaches, 0);
 	else if (!strcmp(command, "end") && viewed)
 		send_exited(&(struct session){ .stream = viewed }, 0, 0, 1);
+	else if (!strcmp(command, "end-previous"))
+		end_previous();
 	else if (!strcmp(command, "cat"))
 		session->echoes = true;
 	else if (!strcmp(command, "gaps"))
@@ -279,6 +293,7 @@ static void on_attach(const struct wire_event *event)
 		started.pid = 1;
 		check(wire_send_message(the_link, stream, WIRE_STARTED, &started.base));
 		send_byte(stream);
+		viewed_before = viewed;
 		viewed = stream;
 		if (!strcmp(id, "failing"))
 			refuse(stream, COVE_E_LIMIT);

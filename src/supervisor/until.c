@@ -133,6 +133,9 @@ static void accept_session(struct until *u)
 static void session_ended(struct supervisor *s)
 {
 	s->until = until_free(s->until);
+	/* It is being stopped: others have the time that whoever stops it gave them. */
+	if (s->state != SANDBOX_RUNNING)
+		return;
 	log_line("session %s has ended, and the sandbox is to end with it", s->until_session);
 	sandbox_stop(s, COVE_END_SESSION_ENDED, STOP_GRACE_DEFAULT_MS);
 }

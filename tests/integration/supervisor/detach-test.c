@@ -260,6 +260,32 @@ static void test_stopping(void)
 	finish(&s);
 }
 
+/* A stop ends the session, too, and gives others the time that it said, not what that end would give. */
+static void test_ends_by_stop(void)
+{
+	struct supervised s;
+	setenv("COVE_TEST_GUEST", "no-shutdown", 1);
+	create(&s, "box");
+	detach(&s.creator, "run");
+	Cove__Wire__StopRequest m = COVE__WIRE__STOP_REQUEST__INIT;
+	m.has_grace_ms = true;
+	m.grace_ms = 3600 * 1000;
+	uint32_t stop = peer_open(&s.creator, WIRE_STOP, &m.base);
+	peer_exec(&s.creator, "end", NULL);
+	CHECK_INT(attaches(&s.creator), ==, 1); /* the end is there by now */
+	_cleanup_free_ char *log = NULL;
+	size_t size;
+	int dir = (int)CHECK_SYS(open(tap_path("data/sandboxes/box"), O_RDONLY | O_CLOEXEC));
+	CHECK_OK(fd_read_file(dir, "supervisor.log", 65536, true, &log, &size));
+	close(dir);
+	CHECK_CONTAINS(log, "let go of");
+	CHECK(!strstr(log, "has ended"));
+	open_stop(&s.creator, true);
+	free(peer_expect(&s.creator, stop, WIRE_SANDBOX));
+	peer_expect_goodbye(&s.creator, COVE_END_KILLED);
+	finish(&s);
+}
+
 /* The machine's end of the link is closed, and it is given a moment to end. */
 static void test_no_link(void)
 {
@@ -312,6 +338,7 @@ static const struct tap_test tests[] = {
 	{ "a session ends while the link is down", test_vanished },
 	{ "no answer", test_unanswered },
 	{ "while it stops", test_stopping },
+	{ "its session ends as it stops", test_ends_by_stop },
 	{ "no link to the guest", test_no_link },
 	{ "before there is a sandbox", test_before },
 	{ "guests that lie", test_hostile, .timeout_s = 60 },

@@ -134,13 +134,16 @@ static void test_holds_up_nobody(void)
 	attach_many(c);
 	for (unsigned i = 0; i < LISTS; i++)
 		list[i] = agent_open(c, WIRE_SESSION_LIST, &request.base);
-	uint64_t begin = UINT64_MAX, end = 0;
+	uint64_t begin = UINT64_MAX, end = 0, last_begin = 0, first_end = UINT64_MAX;
 	for (unsigned i = 0; i < LISTS; i++) {
 		AGENT_UNTIL(c, list[i]->listed);
 		check_order(list[i], SESSIONS);
 		begin = MIN(begin, list[i]->list_begin);
 		end = MAX(end, list[i]->list_end);
+		last_begin = MAX(last_begin, list[i]->list_begin);
+		first_end = MIN(first_end, list[i]->list_end);
 	}
+	CHECK_INT(last_begin, <, first_end); /* each of them a message in turn */
 	CHECK_INT(end - begin, >=, LISTS * MESSAGES * 4096);
 	agent_client_stop(c);
 }

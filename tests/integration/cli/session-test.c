@@ -118,6 +118,9 @@ static void test_detached(void)
 	CHECK_COMMAND(&c, 0, "out\n", "err\n");
 	COVE(&c, "attach", "box", id);
 	CHECK_COMMAND(&c, 3, "out\n", "err\n");
+	COVE(&c, "attach", "--since", "1:2", "box", id);
+	CHECK_COMMAND(&c, 3, "ut\n", "r\n");
+	CHECK_STR(c.err, "r\n");
 
 	/* It has not ended when cove has. The id is the one that was asked for. */
 	COVE(&c, "shell", "-d", "--id", "mine", "box", "until [ -e $T/go ]; do sleep 0.01; done");

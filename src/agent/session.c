@@ -155,15 +155,28 @@ static void forget(struct session *s)
 	session_drop_output(s);
 }
 
+/* Whom to forget when there are too many: mere entries before results that nobody has. */
+static struct session *least_wanted(const struct sessions *all)
+{
+	LIST_FOREACH (i, &all->kept) {
+		struct session *s = LIST_ENTRY(i, struct session, in_kept);
+		if (s->collected)
+			return s;
+	}
+	return LIST_ENTRY(all->kept.next, struct session, in_kept);
+}
+
 static void on_expiry(void *userdata)
 {
 	struct agent *agent = userdata;
 	struct sessions *all = &agent->sessions;
 	uint64_t now = uv_now(&agent->loop);
 
+	while (all->n_kept > SESSIONS_KEPT_MAX)
+		forget(least_wanted(all));
 	LIST_FOREACH_SAFE (i, &all->kept) {
 		struct session *s = LIST_ENTRY(i, struct session, in_kept);
-		if (all->n_kept <= SESSIONS_KEPT_MAX && now - s->over_ms < SESSIONS_KEPT_MS) {
+		if (now - s->over_ms < SESSIONS_KEPT_MS) {
 			timer_start(all->expiry, s->over_ms + SESSIONS_KEPT_MS - now);
 			return;
 		}

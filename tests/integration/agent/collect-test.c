@@ -313,13 +313,19 @@ static void test_too_many(void)
 	AGENT_UNTIL(c, s->exited);
 	run_many(c, "a", SESSIONS_KEPT_MAX / 2, true);
 	unsigned fds = agent_count_fds(c);
-	run_many(c, "b", SESSIONS_KEPT_MAX / 2, false);
+	/* What was collected goes before what nobody has, however old that is. */
+	run_many(c, "b", SESSIONS_KEPT_MAX / 2 + 10, false);
 	CHECK_INT(count_listed(c), ==, SESSIONS_KEPT_MAX);
+	check_gone(c, "a10", "not kept");
+	check_gone(c, "a11", "collected");
+	CHECK(agent_listed(agent_list(c), "looked-at"));
+	run_many(c, "c", SESSIONS_KEPT_MAX / 2 - 11, false);
+	CHECK_INT(count_listed(c), ==, SESSIONS_KEPT_MAX);
+	CHECK(agent_listed(agent_list(c), "looked-at"));
+	run_many(c, "d", 2, false);
 	check_gone(c, "looked-at", "not kept");
-	check_gone(c, "a0", "collected");
-	run_many(c, "c", 2, true);
+	check_gone(c, "b0", "not kept");
 	CHECK_INT(count_listed(c), ==, SESSIONS_KEPT_MAX);
-	check_gone(c, "a1", "not kept");
 	CHECK_INT(agent_collect(s), ==, 0); /* too late, and done */
 	agent_unstall(s);
 	agent_wait_end(s);

@@ -281,6 +281,8 @@ void cli_note(const struct cli_command *command, const char *format, ...) _print
 /* The same for an error of the library, with where it happened and what to do about it. */
 int cli_fail_error(const struct cli_command *command, const struct cove_error *err,
 		   const char *hint);
+/* Bytes of `what` that a GAP stands for. */
+void cli_note_gap(const struct cli_args *args, uint64_t bytes, const char *what);
 
 /* Flushes stdout: `status`, or 125 with a message when something could not be written. */
 int cli_finish(const struct cli_command *command, int status);

@@ -46,9 +46,8 @@ static struct stream *stream_of(struct logs *logs, const struct cove_event *even
 
 static void note_gap(const struct logs *logs, const struct cove_event *event)
 {
-	cli_note(logs->args->command, "%llu bytes of its %s are not kept any more (--replay)",
-		 (unsigned long long)event->missing_bytes,
-		 event->stream == COVE_STDOUT ? "stdout" : "stderr");
+	cli_note_gap(logs->args, event->missing_bytes,
+		     event->stream == COVE_STDOUT ? "stdout" : "stderr");
 }
 
 /* What came after it was asked is left for later. */

@@ -107,10 +107,8 @@ static int follow(struct execution *x)
 				return x->sinks[OUT].failed ? CLI_EXIT_FAILURE : 128 + SIGPIPE;
 			break;
 		case COVE_EVENT_GAP:
-			cli_note(x->args->command,
-				 "%llu bytes of its %s are not kept any more (--replay)",
-				 (unsigned long long)event->missing_bytes,
-				 event->stream == COVE_STDOUT ? "stdout" : "stderr");
+			cli_note_gap(x->args, event->missing_bytes,
+				     event->stream == COVE_STDOUT ? "stdout" : "stderr");
 			break;
 		case COVE_EVENT_EXITED:
 		case COVE_EVENT_FAILED:

@@ -81,6 +81,13 @@ void cli_note(const struct cli_command *command, const char *format, ...)
 	_unused_ ssize_t k = write(STDERR_FILENO, line, strlen(line));
 }
 
+void cli_note_gap(const struct cli_args *args, uint64_t bytes, const char *what)
+{
+	cli_note(args->command, "%llu bytes of its %s %s", (unsigned long long)bytes, what,
+		 args->values.lossy ? "are not kept any more, or were not taken in time (--lossy)"
+				    : "are not kept any more (--replay)");
+}
+
 int cli_fail_error(const struct cli_command *command, const struct cove_error *err,
 		   const char *hint)
 {

@@ -109,8 +109,7 @@ static int end_exited(const struct cli_args *args, const struct cove_attach_resu
 static void note_missing(const struct cli_args *args, const struct cove_attach_result *result)
 {
 	if (result->missing_bytes)
-		cli_note(args->command, "%llu bytes of its output are not kept any more (--replay)",
-			 (unsigned long long)result->missing_bytes);
+		cli_note_gap(args, result->missing_bytes, "output");
 }
 
 /*

@@ -319,6 +319,8 @@ struct cli_sessions {
 };
 int cli_sessions_list(const struct cli_args *args, cove_sandbox *sandbox, struct cli_sessions *ret);
 void cli_sessions_done(struct cli_sessions *sessions);
+/* It is used until exit(), maybe by threads, and therefore never freed. */
+void cli_sandbox_keep(cove_sandbox *sandbox);
 
 static inline void cli_sandbox_freep(cove_sandbox **sandbox)
 {

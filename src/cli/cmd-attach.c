@@ -108,6 +108,7 @@ static int run(struct cli_args *args)
 	cove_sandbox *sandbox = cli_sandbox_connect(args, args->operands[0]);
 	if (!sandbox)
 		return CLI_EXIT_FAILURE;
+	cli_sandbox_keep(sandbox);
 	if (args->n_operands > 1)
 		snprintf(id, sizeof(id), "%s", args->operands[1]);
 	else

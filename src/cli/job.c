@@ -110,6 +110,7 @@ int cli_job_run(struct cli_job *job)
 {
 	const struct cli_values *v = &job->args->values;
 
+	cli_sandbox_keep(job->sandbox);
 	if (v->detach)
 		return run_detached(job);
 	return v->tty && v->interactive ? terminal_run(job) : execute_run(job);

@@ -54,6 +54,14 @@ static void check_listed(struct agent_client *c, const char *id, bool collected,
 	agent_free(list);
 }
 
+static uint64_t listed_start(struct agent_client *c, const char *id)
+{
+	struct agent_stream *list = agent_list(c);
+	uint64_t start = agent_listed(list, id)->stdout_start;
+	agent_free(list);
+	return start;
+}
+
 static void test_collect(void)
 {
 	struct agent_client *c = agent_client_start(NULL);
@@ -232,6 +240,7 @@ static void test_background(void)
 	CHECK(access(tap_path("done"), F_OK) < 0);
 	agent_close(s);
 	CHECK_WITHIN(access(tap_path("done"), F_OK) == 0, 10000);
+	CHECK_WITHIN(listed_start(c, "bg") == 3 + LATE, 10000); /* the rest was in the pipe */
 	check_listed(c, "bg", true, 3 + LATE, 3 + LATE);
 	check_gone(c, "bg", "collected");
 	CHECK_RSS_BELOW(c, 8 * 1024 * 1024);

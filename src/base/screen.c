@@ -94,7 +94,8 @@ static enum screen_verdict execute(struct screen *s, uint8_t byte)
 /* The second byte after ESC; or a C1 control, which is the same. */
 static enum screen_verdict escape_final(struct screen *s, uint8_t byte)
 {
-	bool begins = memchr("[]PX^_", byte, 6) != NULL;
+	static const uint8_t beginnings[] = { '[', ']', 'P', 'X', '^', '_' };
+	bool begins = memchr(beginnings, byte, sizeof(beginnings)) != NULL;
 	/* With an intermediate it is nothing, but some terminals take it for what it looks like. */
 	if (byte == 'Z' /* DECID */ || (begins && s->control.n_intermediates > 0))
 		return end_sequence(s, true);

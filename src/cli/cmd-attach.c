@@ -61,14 +61,14 @@ static int look(const struct cli_args *args, cove_sandbox *sandbox, const char *
 	struct cove_open_options options = COVE_OPEN_OPTIONS_INIT;
 	_cleanup_(cli_process_freep) cove_process *process = NULL;
 	struct cove_error err = COVE_ERROR_INIT;
-	const struct cove_event *event;
+	const struct cove_event *event = NULL;
 
 	options.no_output = true;
 	options.read_only = true;
 	int r = cove_process_open(sandbox, id, &options, &process, &err);
 	if (r == 0)
 		r = cove_process_recv(process, &event, -1, &err);
-	if (r < 0)
+	if (r < 0 || !event)
 		return cli_fail_error(args->command, &err, NULL);
 	if (event->kind != COVE_EVENT_STARTED)
 		return cli_fail_error(args->command, event->error, NULL);

@@ -305,6 +305,7 @@ static void test_sessions(void)
 	COVE(&c, "wait", "box", "ended");
 	LEAVE(&c, "--id", "shot", "box", "sh", "-c", "kill -9 $$");
 	COVE(&c, "wait", "box", "shot");
+	/* NOLINTNEXTLINE(misc-misleading-bidirectional): that it must not mislead is the test */
 	LEAVE(&c, "-t", "--id", "runs", "box", "sh", "-c", "sleep 600", "",
 	      "\033[31m\302\233x\177\233\377\300\233\355\240\200\342\200\256€");
 	COVE(&c, "sessions", "-q", "box");

@@ -624,7 +624,7 @@ static int check_actions(void)
 			return i;
 	}
 	sigprocmask(SIG_SETMASK, NULL, &mask);
-	return memcmp(&mask, &mask_before, sizeof(long)) || seen != SIGTERM;
+	return memcmp(&mask, &mask_before, sizeof(long)) != 0 || seen != SIGTERM;
 }
 
 static void test_handlers(void)

@@ -203,7 +203,8 @@ static void test_holds_nothing(void)
 {
 	int fds[2];
 	char byte;
-	CHECK_SYS(pipe(fds)); /* not close-on-exec: as a program that knows nothing of us */
+	/* Not close-on-exec: as a program that knows nothing of us. */
+	CHECK_SYS(pipe(fds)); /* NOLINT(android-cloexec-pipe) */
 	cove_sandbox *s = box_create("a", NULL);
 	CHECK_INT(count_processes(), >, 1);
 	close(fds[1]);

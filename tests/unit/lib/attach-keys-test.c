@@ -230,7 +230,8 @@ static bool resolve(const struct attach_keys *k, const struct stream *s, size_t 
 		bool possible = false;
 		for (size_t i = 0; i < k->n_sequences; i++) {
 			size_t n = k->sequences[i].n, there = end - *first;
-			if (memcmp(s->bytes + *first, k->sequences[i].keys, n < there ? n : there))
+			if (memcmp(s->bytes + *first, k->sequences[i].keys,
+				   n < there ? n : there) != 0)
 				continue;
 			if (n <= there)
 				return true;

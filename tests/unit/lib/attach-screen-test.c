@@ -59,7 +59,7 @@ static void check_shown(const char *text, size_t n, const char *expected, size_t
 				filter(&s, text + i, 1, &shown);
 		}
 		shown.n += attach_screen_release(&s, shown.data + shown.n);
-		if (shown.n != n_expected || memcmp(shown.data, expected, n_expected))
+		if (shown.n != n_expected || memcmp(shown.data, expected, n_expected) != 0)
 			tap_note("of %zu bytes, cut at %zu: %.*s", n, cut, (int)shown.n - 1,
 				 (const char *)shown.data + 1);
 		CHECK_MEM(shown.data, shown.n, expected, n_expected);

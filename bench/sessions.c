@@ -15,7 +15,7 @@
 #define COLS	   80
 #define KEPT_BYTES (256u * 1024)
 
-static struct samples ping = { .name = "baseline: the agent answers (resize)", .unit = "ms" };
+static struct samples ping = { .name = "baseline: the agent answers, a terminal idle", .unit = "ms" };
 static struct samples again = { .name = "come back to a session: its first byte", .unit = "ms" };
 static struct samples connected = { .name = "the same from another process (connect first)",
 				    .unit = "ms" };

@@ -242,7 +242,7 @@ static void on_kill(struct viewer *v, const struct wire_event *event)
 	uint32_t request = ((const Cove__Wire__Kill *)m)->request;
 	int r = v->write ? 0 : -EPERM;
 	/* What the leader left behind can be killed after its end, too. */
-	if (r >= 0 && s->state != SESSION_RUNNING && tree_update(&s->tree))
+	if (r >= 0 && s->state != SESSION_RUNNING && session_is_empty(s))
 		r = -ESRCH;
 	if (r >= 0)
 		r = session_await_empty(s, v->stream, request);

@@ -325,11 +325,31 @@ static enum session_cause find_cause(struct session *s)
 	return SESSION_SIGNALED;
 }
 
+/*
+ * With the tree go the descriptors of its cgroup, to another session, or to be closed and used again for
+ * anything: nothing may be watching them by then.
+ */
+static bool update_tree(struct session *s)
+{
+	if (!tree_update(&s->tree))
+		return false;
+	s->tree_watch = watch_free(s->tree_watch);
+	return true;
+}
+
+bool session_is_empty(struct session *s)
+{
+	if (!update_tree(s))
+		return false;
+	session_settle(s);
+	return true;
+}
+
 static void on_tree_event(void *userdata, unsigned events)
 {
 	struct session *s = userdata;
 	(void)events;
-	if (tree_update(&s->tree))
+	if (update_tree(s))
 		session_settle(s);
 }
 
@@ -341,7 +361,7 @@ static void watch_tree(struct session *s)
 		return; /* sessions_update_trees() looks after it */
 	watch_set(s->tree_watch, UV_PRIORITIZED);
 	/* It may have happened before anybody was looking. */
-	tree_update(&s->tree);
+	update_tree(s);
 }
 
 void sessions_update_trees(struct agent *agent)
@@ -350,7 +370,7 @@ void sessions_update_trees(struct agent *agent)
 		struct session *s = LIST_ENTRY(i, struct session, in_all);
 		if (s->state == SESSION_RUNNING || s->tree.empty || s->tree_watch)
 			continue;
-		if (tree_update(&s->tree))
+		if (update_tree(s))
 			session_settle(s);
 	}
 }
@@ -398,7 +418,7 @@ void session_on_exit(struct session *s, int status, const struct rusage *usage)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(s->outputs); i++)
 		session_output_drain(&s->outputs[i]);
-	if (!tree_update(&s->tree))
+	if (!update_tree(s))
 		watch_tree(s);
 	limit_wait(s);
 	session_settle(s);
@@ -428,7 +448,6 @@ static bool can_end(const struct session *s)
 /* Nobody is left to write: what is in the pipes is all. */
 static void on_tree_empty(struct session *s)
 {
-	s->tree_watch = watch_free(s->tree_watch);
 	answer_kills(s, 0);
 	if (s->state != SESSION_RUNNING && !s->drained) {
 		s->drained = true;

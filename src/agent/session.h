@@ -238,6 +238,8 @@ void session_on_end_timer(void *session);
 void session_on_exit(struct session *s, int status, const struct rusage *usage);
 /* To the leader's process group, or a terminal's foreground. -ESRCH when it has ended, -EINVAL. */
 int session_signal(struct session *s, int signal) _must_check_;
+/* None of its processes is left. May free the session, unless it has a viewer. */
+bool session_is_empty(struct session *s);
 /* SIGKILL to the tree. If the leader lives, `cause` is why it ends, unless there is one already. */
 void session_kill(struct session *s, enum session_cause cause);
 /* SIGTERM to the tree (and SIGHUP where there is a terminal): the machine goes down. */

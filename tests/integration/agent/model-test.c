@@ -78,6 +78,8 @@ static void make_text(void)
 static void check_failed(const struct look *l)
 {
 	int code = l->s->error.code;
+	if (code != COVE_E_GONE && code != COVE_E_LIMIT)
+		tap_note("%d: %s", code, l->s->error.message);
 	CHECK(code == COVE_E_GONE || code == COVE_E_LIMIT);
 	if (code == COVE_E_LIMIT)
 		return;

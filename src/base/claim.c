@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -71,8 +72,11 @@ static int try(int parent_fd, const char *name, bool make, int *ret_folder_fd, i
 int claim_take(int parent_fd, const char *name, bool make, int *ret_folder_fd, int *ret_lock_fd)
 {
 	int r = OUTCOME_AGAIN;
-	for (int i = 0; i < TRIES && r == OUTCOME_AGAIN; i++)
+	for (int i = 0; i < TRIES && r == OUTCOME_AGAIN; i++) {
 		r = try(parent_fd, name, make, ret_folder_fd, ret_lock_fd);
+		if (r == OUTCOME_AGAIN)
+			sched_yield(); /* who looks has the lock for a moment, if it has a processor */
+	}
 	return r > 0 ? -EBUSY : r;
 }
 

@@ -6,37 +6,10 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/macro.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 
 #define TEXT_MAX_BYTES 2048
-
-/* The bytes of the character that is at p, as UTF-8 has it; 0: there is none. */
-static size_t character_bytes(const unsigned char *p)
-{
-	static const struct {
-		unsigned char first, last;	   /* of the first byte */
-		unsigned char second, last_second; /* of the second one: no other way to write it */
-		unsigned char n;
-	} forms[] = {
-		{ 0x01, 0x7f, 0x00, 0xff, 1 }, { 0xc2, 0xdf, 0x80, 0xbf, 2 },
-		{ 0xe0, 0xe0, 0xa0, 0xbf, 3 }, { 0xe1, 0xec, 0x80, 0xbf, 3 },
-		{ 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
-		{ 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 },
-		{ 0xf4, 0xf4, 0x80, 0x8f, 4 },
-	};
-	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
-		if (*p < forms[i].first || *p > forms[i].last)
-			continue;
-		if (p[1] < forms[i].second || p[1] > forms[i].last_second)
-			return 0;
-		for (size_t k = 2; k < forms[i].n; k++)
-			if ((p[k] & 0xc0) != 0x80)
-				return 0;
-		return forms[i].n;
-	}
-	return 0;
-}
 
 /* C0 and C1; and what ends a line, or turns the direction of what follows (U+2028 to 202E, 2066 to 2069). */
 static bool is_control(const unsigned char *p)
@@ -56,9 +29,9 @@ static bool is_control(const unsigned char *p)
  */
 void cli_make_harmless(char *text)
 {
-	size_t n;
-	for (unsigned char *p = (unsigned char *)text; *p; p += n) {
-		n = character_bytes(p);
+	size_t n, left = strlen(text);
+	for (unsigned char *p = (unsigned char *)text; left > 0; p += n, left -= n) {
+		n = utf8_character(p, left);
 		if (n == 0 || is_control(p)) {
 			n += n == 0;
 			memset(p, '?', n);

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "base/name.h"
+#include "base/utf8.h"
 #include "lib/keep.h"
-#include "lib/utf8.h"
 
 /* A cove_output with what it points to. */
 struct owned_output {

@@ -15,13 +15,13 @@
 #include "base/claim.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "base/utf8.h"
 #include "harness/failing-alloc.h"
 #include "harness/tap.h"
 #include "lib/folder.h"
 #include "lib/info.h"
 #include "lib/keep.h"
 #include "lib/options.h"
-#include "lib/utf8.h"
 
 /* ---- options ---- */
 

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/utf8.h"
+#include "base/utf8.h"
 
 #include <stdint.h>
 
 #include "base/macro.h"
 
-/*
- * The length of the sequence at p, of which n > 0 bytes are there; 0 when it is not valid. The
- * table is the one of the Unicode standard (3.9, table 3-7): only the second byte has bounds of its
- * own.
- */
-static size_t sequence(const uint8_t *p, size_t n)
+/* The table is the one of the Unicode standard (3.9, table 3-7): only the second byte has bounds of its own. */
+size_t utf8_character(const void *data, size_t n)
 {
+	const uint8_t *p = data;
 	static const struct {
 		uint8_t first, last;	 /* of the first byte */
 		uint8_t lowest, highest; /* of the second */
@@ -39,7 +36,7 @@ static size_t sequence(const uint8_t *p, size_t n)
 size_t utf8_valid(const char *data, size_t n)
 {
 	size_t i = 0, length;
-	while (i < n && (length = sequence((const uint8_t *)data + i, n - i)) > 0)
+	while (i < n && (length = utf8_character(data + i, n - i)) > 0)
 		i += length;
 	return i;
 }
